@@ -1,0 +1,42 @@
+"""Writing files so that none is ever left half-written."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+__all__ = ["write_files"]
+
+
+def write_files(contents: Mapping[Path, str | bytes]) -> None:
+    """Write all files or none: each to a temporary file beside its place, then rename.
+
+    Missing folders are made.  Text is UTF-8 with `\\n` line ends.
+
+    Raises
+    ------
+    OSError
+        A file cannot be written; no file of the mapping was changed unless the renaming itself
+        failed midway.
+    """
+    temporary: dict[Path, Path] = {}
+    try:
+        for path, content in contents.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.is_dir():
+                raise IsADirectoryError(f"{path} is a folder")
+            handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+            temporary[path] = Path(name)
+            with os.fdopen(handle, "wb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
+        # mkstemp makes private files; give them the mode that open() would have given.
+        mask = os.umask(0)
+        os.umask(mask)
+        for path, name_ in temporary.items():
+            name_.chmod(0o666 & ~mask)
+            name_.replace(path)
+    finally:
+        for name_ in temporary.values():
+            with contextlib.suppress(OSError):
+                name_.unlink(missing_ok=True)

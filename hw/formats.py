@@ -1,0 +1,67 @@
+"""Number formats and their magnitude keys.
+
+A *magnitude key* is an unsigned integer whose order is the order of magnitudes: the absolute value
+of an integer, the bits below the sign of a floating-point number.  NaN ranks above infinity and
+infinity above every finite value; both zeros have key 0.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["FORMATS", "INTEGER_FORMATS", "NumberFormat"]
+
+
+@dataclass(frozen=True)
+class NumberFormat:
+    """A number format of activations or weights.
+
+    Parameters
+    ----------
+    name
+        The name used on the command line and in file names.
+    width
+        Bits of one number.
+    kind
+        ``int``: two's complement.  ``float``: sign, biased exponent, mantissa.
+    exponent_width
+        Bits of the exponent field; 0 for integers.
+    """
+
+    name: str
+    width: int
+    kind: Literal["int", "float"]
+    exponent_width: int = 0
+
+    @property
+    def key_width(self) -> int:
+        """Bits of the magnitude key.
+
+        An integer key has as many bits as the format, so that the magnitude of the most negative
+        value is exact; a float key has all bits but the sign.
+        """
+        return self.width if self.kind == "int" else self.width - 1
+
+    @property
+    def mantissa_width(self) -> int:
+        """Bits of the mantissa field; 0 for integers."""
+        return self.width - 1 - self.exponent_width if self.kind == "float" else 0
+
+
+#: All number formats by name.  fp8_e4m3 is the OCP format: no infinity, S.1111.111 is NaN.
+FORMATS: dict[str, NumberFormat] = {
+    number_format.name: number_format
+    for number_format in (
+        NumberFormat("int4", 4, "int"),
+        NumberFormat("int8", 8, "int"),
+        NumberFormat("int16", 16, "int"),
+        NumberFormat("fp16", 16, "float", exponent_width=5),
+        NumberFormat("bf16", 16, "float", exponent_width=8),
+        NumberFormat("fp8_e4m3", 8, "float", exponent_width=4),
+        NumberFormat("fp8_e5m2", 8, "float", exponent_width=5),
+    )
+}
+
+#: Names of the two's complement formats.
+INTEGER_FORMATS: tuple[str, ...] = tuple(
+    name for name, number_format in FORMATS.items() if number_format.kind == "int"
+)

@@ -1,0 +1,1 @@
+"""cocotb benches that hold the emitted Verilog against the golden models."""

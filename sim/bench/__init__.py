@@ -1,0 +1,1 @@
+"""The parts of the benches that run inside the simulator."""

@@ -1,0 +1,1 @@
+"""A small sample of captured activations, for machines without the language model."""

@@ -1,0 +1,1 @@
+"""The price of each unit: synthesis and its reports."""
