@@ -1,1 +1,25 @@
-"""placeholder"""
+"""The units that the generator offers, one file each."""
+
+from amaranth.lib import wiring
+
+from hw.config import UnitConfig
+from hw.units.decoder import DecoderUnit
+from hw.units.encoder import EncoderUnit
+from hw.units.pe import PeUnit
+from hw.units.selector import SelectorUnit
+from hw.units.sparsifier import SparsifierUnit
+
+__all__ = ["create_unit"]
+
+_UNITS: dict[str, type[wiring.Component]] = {
+    "sparsifier": SparsifierUnit,
+    "selector": SelectorUnit,
+    "encoder": EncoderUnit,
+    "decoder": DecoderUnit,
+    "pe": PeUnit,
+}
+
+
+def create_unit(config: UnitConfig) -> wiring.Component:
+    """The unit that the configuration describes, with one stream in and one out."""
+    return _UNITS[config.unit](config)

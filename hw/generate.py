@@ -1,0 +1,140 @@
+"""Command line of the generator: `python -m hw.generate --n 8 --m 16`."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from hw.cli import CommandParser
+from hw.config import GOALS, METADATA, OVERFLOWS, SELECTORS, UNITS, ConfigError, UnitConfig
+from hw.files import write_files
+from hw.formats import FORMATS, INTEGER_FORMATS
+
+__all__ = ["main"]
+
+_PROG = "python -m hw.generate"
+
+#: Options that are refused, not ignored, by units that have no use for them.
+_PE_ONLY = ("weight_dtype", "acc_width", "overflow", "check")
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        prog=_PROG,
+        description="Generate a unit of N:M activation sparsity as Verilog, with a JSON manifest.",
+        epilog="Units: " + "; ".join(f"{unit}: {text}" for unit, text in UNITS.items()) + ".",
+        # Only what is given reaches the configuration, which knows the defaults.
+        argument_default=argparse.SUPPRESS,
+        formatter_class=argparse.HelpFormatter,
+    )
+    add = parser.add_argument
+    add("--n", type=int, required=True, help="lanes kept of each group")
+    add("--m", type=int, required=True, help="lanes of a group, 2 to 64")
+    add("--unit", metavar="UNIT", help=f"{', '.join(UNITS)} (default: sparsifier)")
+    add("--dtype", help=f"{', '.join(FORMATS)} (default: bf16)")
+    add("--selector", help=f"auto, {', '.join(SELECTORS)} (default: auto)")
+    add("--goal", help=f"what auto aims at: {', '.join(GOALS)} (default: density)")
+    add("--metadata", help=f"{', '.join(METADATA)} (default: bitmap)")
+    add(
+        "--pipeline",
+        type=int,
+        metavar="K",
+        help="register stages, the latency in cycles; 0 is combinational (default: 1)",
+    )
+    add("--weight-dtype", help=f"pe: {', '.join(INTEGER_FORMATS)} (default: as --dtype)")
+    add("--acc-width", type=int, metavar="BITS", help="pe: accumulator (default: 32)")
+    add("--overflow", help=f"pe: {', '.join(OVERFLOWS)} (default: wrap)")
+    add("--check", choices=("on", "off"), help="pe: look for illegal metadata (default: on)")
+    add("--name", help="name of the top module and of the files")
+    add("-o", "--output", type=Path, metavar="FOLDER", help="(default: build)")
+    add("--force", action="store_true", help="overwrite files that another command made")
+    return parser
+
+
+def _config(parser: CommandParser, options: dict[str, object]) -> UnitConfig:
+    if "check" in options:
+        options["check"] = options["check"] == "on"
+    try:
+        config = UnitConfig(**options)  # type: ignore[arg-type]
+    except ConfigError as error:
+        parser.error(f"--{error.parameter.replace('_', '-')} {error.rule}")
+    for option in _PE_ONLY:
+        if option in options and option not in config.parameters:
+            parser.error(
+                f"--{option.replace('_', '-')} must go with --unit pe, not {config.unit!r}"
+            )
+    return config
+
+
+def _foreign(verilog: Path, manifest: Path, command: str) -> Path | None:
+    """The first of the two files that exists and was not made by this command."""
+    try:
+        recorded = json.loads(manifest.read_text())["command"]
+    except (OSError, ValueError, KeyError, TypeError):
+        recorded = None
+    if recorded == command:
+        return None
+    return next((path for path in (verilog, manifest) if path.exists()), None)
+
+
+def _table(config: UnitConfig, verilog: Path, manifest: Path) -> str:
+    """The manifest as a short table."""
+    from tabulate import tabulate
+
+    from hw.ports import ports
+
+    rows = [
+        ("top", config.top),
+        *config.parameters.items(),
+        ("latency", f"{config.latency_cycles} cycles"),
+        ("interval", f"{config.initiation_interval} cycle"),
+    ]
+    port_rows = [
+        (
+            port.name,
+            port.direction,
+            port.width,
+            ", ".join(f"{f.count} x {f.width} {f.format}" for f in port.fields)
+            if port.width > 1
+            else "",
+        )
+        for port in ports(config)
+    ]
+    return "\n".join(
+        [
+            tabulate(rows, tablefmt="plain"),
+            "",
+            tabulate(port_rows, headers=("port", "direction", "bits", "content")),
+            "",
+            f"wrote {verilog} and {manifest}",
+        ]
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit status."""
+    parser = _parser()
+    options = vars(parser.parse_args(arguments))
+    folder: Path = options.pop("output", Path("build"))
+    force = options.pop("force", False)
+    config = _config(parser, options)
+
+    verilog, manifest = folder / f"{config.top}.v", folder / f"{config.top}.json"
+    foreign = None if force else _foreign(verilog, manifest, config.command)
+    if foreign is not None:
+        parser.error(f"--force must be given to overwrite {foreign}, which another command made")
+
+    from hw.emit import emit
+
+    emission = emit(config)
+    try:
+        write_files({verilog: emission.verilog, manifest: emission.manifest_text})
+    except OSError as error:
+        parser.error(f"--output must be a writable folder, not {str(folder)!r} ({error.strerror})")
+    print(_table(config, verilog, manifest))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""Index list: field k of the metadata is the lane of the k-th kept value, in ascending order."""
+
+from amaranth.hdl import Cat, Const, Module, Value
+
+from hw.metadata.common import MetadataCode
+from hw.pipeline import Bundle, Step, any_of
+
+__all__ = ["Index"]
+
+
+class Index(MetadataCode):
+    """N fields of ceil(log2 M) bits; illegal iff a field is M or more or the list does not ascend.
+
+    Writing is an or of each slot's select bits: at most N * (M - N + 1) * log2(M) / 2 gate inputs.
+    Reading decodes each field inside its window of M - N + 1 lanes; N - 1 comparators of
+    neighbouring fields check the order, and a strictly ascending list whose last field is below M
+    has every field inside its window.
+    """
+
+    writes_from_select = True
+
+    def write(self) -> list[Step]:
+        """Each field is the number of the lane that the slot's select bits name."""
+
+        def compute(m: Module, bundle: Bundle) -> Bundle:  # noqa: ARG001 - a step's signature
+            window = self.m - self.n + 1
+            fields = []
+            for slot in range(self.n):
+                for bit in range(self.index_width):
+                    # With one lane to choose from the field is a constant.
+                    lanes = [lane for lane in range(slot, slot + window) if lane >> bit & 1]
+                    if len(lanes) == window:
+                        fields.append(Const(1, 1))
+                    elif lanes:
+                        chosen = [bundle["select"][slot * window + lane - slot] for lane in lanes]
+                        fields.append(any_of(chosen))
+                    else:
+                        fields.append(Const(0, 1))
+            return {"meta": Cat(fields)}
+
+        return [Step(compute, levels=3)]
+
+    def _field(self, bundle: Bundle, slot: int) -> Value:
+        return bundle["meta"].word_select(slot, self.index_width)
+
+    def _error(self, bundle: Bundle) -> Value:
+        fields = [self._field(bundle, slot) for slot in range(self.n)]
+        faults = [first >= second for first, second in zip(fields, fields[1:], strict=False)]
+        if self.m < 1 << self.index_width:
+            faults.append(fields[-1] >= self.m)
+        return any_of(faults) if faults else Const(0, 1)
+
+    def _select(self, bundle: Bundle) -> Value:
+        return Cat(
+            self._field(bundle, slot) == lane
+            for slot in range(self.n)
+            for lane in range(slot, slot + self.m - self.n + 1)
+        )
+
+    def read_mask(self) -> list[Step]:
+        """A lane is kept iff a slot's field names it and the whole list is legal."""
+
+        def mask(m: Module, bundle: Bundle) -> Bundle:  # noqa: ARG001 - a step's signature
+            window = self.m - self.n + 1
+            legal = ~bundle["error"]
+            lanes = []
+            for lane in range(self.m):
+                slots = range(max(0, lane - window + 1), min(lane, self.n - 1) + 1)
+                named = [bundle["select"][slot * window + lane - slot] for slot in slots]
+                lanes.append(any_of(named) & legal)
+            return {"mask": Cat(lanes)}
+
+        return [*self.read_select(check=True), Step(mask, ("select",), levels=4)]
+
+    def read_select(self, *, check: bool) -> list[Step]:
+        """Decode the fields; look at their order if asked to."""
+
+        def compute(m: Module, bundle: Bundle) -> Bundle:  # noqa: ARG001 - a step's signature
+            error = self._error(bundle) if check else Const(0, 1)
+            return {"select": self._select(bundle), "error": error}
+
+        return [Step(compute, ("meta",), levels=5)]

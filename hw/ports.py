@@ -1,0 +1,117 @@
+"""The ports of every emitted top module."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from hw.config import UnitConfig
+
+__all__ = ["Field", "Port", "input_payload", "output_payload", "ports"]
+
+
+@dataclass(frozen=True)
+class Field:
+    """A run of equal elements inside a port.
+
+    Element j is bits ``[offset + j*width +: width]`` of the port.
+
+    Parameters
+    ----------
+    name
+        What one element is: ``lane``, ``slot``, ``index``, ...
+    count
+        Number of elements.
+    width
+        Bits of one element.
+    format
+        How its bits are read: ``bit``, ``unsigned``, ``signed`` or a number format.
+    offset
+        Lowest bit of element 0.
+    """
+
+    name: str
+    count: int
+    width: int
+    format: str
+    offset: int = 0
+
+
+@dataclass(frozen=True)
+class Port:
+    """One port of a top module."""
+
+    name: str
+    direction: Literal["input", "output"]
+    width: int
+    fields: tuple[Field, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The port as the manifest holds it."""
+        return {
+            "name": self.name,
+            "direction": self.direction,
+            "width": self.width,
+            "fields": [vars(field) for field in self.fields],
+        }
+
+
+def _fields(config: UnitConfig) -> dict[str, Field]:
+    """The content of every payload port, by its name without direction."""
+    width = config.format.width
+    return {
+        "data": Field("lane", config.m, width, config.dtype),
+        "mask": Field("lane", config.m, 1, "bit"),
+        "values": Field("slot", config.n, width, config.dtype),
+        "weights": Field("lane", config.m, config.weight_format.width, config.weight_format.name),
+        "meta": {
+            "bitmap": Field("lane", config.m, 1, "bit"),
+            "index": Field("index", config.n, config.index_width, "unsigned"),
+        }[config.metadata],
+        "last": Field("last", 1, 1, "bit"),
+        "error": Field("error", 1, 1, "bit"),
+        "sum": Field("sum", 1, config.acc_width, "signed"),
+    }
+
+
+#: Payload of the two streams of each unit: input, output.
+_PAYLOADS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "sparsifier": (("data", "last"), ("values", "meta", "last")),
+    "selector": (("data",), ("mask",)),
+    "encoder": (("mask",), ("meta",)),
+    "decoder": (("meta",), ("mask", "error")),
+    "pe": (("values", "meta", "weights", "last"), ("sum", "error")),
+}
+
+
+def _payload(config: UnitConfig, names: Sequence[str]) -> dict[str, Field]:
+    fields = _fields(config)
+    return {name: fields[name] for name in names}
+
+
+def input_payload(config: UnitConfig) -> dict[str, Field]:
+    """Content of the input stream, by port name without ``i_``."""
+    return _payload(config, _PAYLOADS[config.unit][0])
+
+
+def output_payload(config: UnitConfig) -> dict[str, Field]:
+    """Content of the output stream, by port name without ``o_``."""
+    return _payload(config, _PAYLOADS[config.unit][1])
+
+
+def ports(config: UnitConfig) -> tuple[Port, ...]:
+    """All ports of the top module, in the order of the manifest."""
+
+    def port(name: str, direction: Literal["input", "output"], field: Field) -> Port:
+        return Port(name, direction, field.count * field.width, (field,))
+
+    bit = {name: Field(name, 1, 1, "bit") for name in ("clock", "reset", "valid", "ready")}
+    return (
+        port("clk", "input", bit["clock"]),
+        port("rst", "input", bit["reset"]),
+        port("i_valid", "input", bit["valid"]),
+        port("i_ready", "output", bit["ready"]),
+        *(port(f"i_{name}", "input", field) for name, field in input_payload(config).items()),
+        port("o_valid", "output", bit["valid"]),
+        port("o_ready", "input", bit["ready"]),
+        *(port(f"o_{name}", "output", field) for name, field in output_payload(config).items()),
+    )

@@ -1,0 +1,120 @@
+"""Which lane each slot takes: the k-th kept lane, counted from 0, goes to slot k.
+
+Slot k can only come from lanes k .. k + M - N, since k lanes are kept and at most M - N dropped
+before it.  ``select`` holds for each slot one bit for each of those M - N + 1 lanes: bit
+``k*(M-N+1) + o`` is set iff lane k + o is kept and o lanes before it are dropped.
+"""
+
+from amaranth.hdl import Cat, Const, Module, Signal, Value
+
+from hw.pipeline import Bundle, Step, any_of
+
+__all__ = ["SlotSelect", "gather"]
+
+
+def gather(select: Value, elements: Value, *, n: int, m: int, width: int) -> list[Value]:
+    """For each slot the element of the lane that `select` names; 0 where it names none."""
+    window = m - n + 1
+    return [
+        any_of(
+            [
+                elements.word_select(slot + offset, width)
+                & select[slot * window + offset].replicate(width)
+                for offset in range(window)
+            ]
+        )
+        for slot in range(n)
+    ]
+
+
+class SlotSelect:
+    """Steps from ``mask`` to ``select`` and ``legal``.
+
+    A walk over the lanes on a lattice: one bit for each number of lanes dropped so far, of which
+    one is set; a kept lane leaves it in place, a dropped lane moves it up by one.  With exactly N
+    kept lanes the number dropped before a lane also follows from those after it, so one walk goes
+    up from lane 0, another down from lane M - 1, and they meet halfway: half the depth for the same
+    gates.  They meet in the same place iff the mask has exactly N ones: that is ``legal``.
+
+    About N * (M - N + 1) nodes of three gates; depth M/2 nodes, cut by registers every
+    `LANES_PER_STEP` lanes at will.  For an illegal mask ``select`` is unspecified.
+    """
+
+    LANES_PER_STEP = 4
+
+    def __init__(self, *, n: int, m: int) -> None:
+        self.n = n
+        self.m = m
+        self._half = m // 2
+        self._dropped = m - n
+
+    def steps(self, consumes: tuple[str, ...] = ()) -> list[Step]:
+        """The walk, `LANES_PER_STEP` lanes from either end a step.
+
+        Parameters
+        ----------
+        consumes
+            Values that nothing after the walk needs, such as ``mask``.
+        """
+        longest = self.m - self._half
+        starts = range(0, longest, self.LANES_PER_STEP)
+        return [
+            self._walk(start, min(start + self.LANES_PER_STEP, longest), longest, consumes)
+            for start in starts
+        ]
+
+    def _nodes(self, lane: int) -> range:
+        """Numbers of dropped lanes before this one that a legal mask can have."""
+        return range(max(0, lane - self.n), min(lane, self._dropped) + 1)
+
+    def _window(self, lane: int) -> range:
+        """Numbers of dropped lanes before this one with which it still finds a slot."""
+        return range(max(0, lane - self.n + 1), min(lane, self._dropped) + 1)
+
+    def _walk(self, start: int, stop: int, longest: int, consumes: tuple[str, ...]) -> Step:
+        """Lanes start..stop-1 from either end; the last step joins the two walks."""
+        size = self._dropped + 1
+        is_last = stop == longest
+        lanes_up = range(start, min(stop, self._half))
+        lanes_down = range(self.m - 1 - start, self.m - 1 - stop, -1)
+
+        def compute(m: Module, bundle: Bundle) -> Bundle:
+            mask = bundle["mask"]
+            up = bundle["walk_up"] if start else Const(1, size)
+            down = bundle["walk_down"] if start else Const(1 << self._dropped, size)
+            result: Bundle = {}
+
+            def advance(name: str, lane: int, here: Value, above: Value, nodes: range) -> Value:
+                """One lane of a walk; notes the slot that the lane takes."""
+                kept = mask[lane].replicate(size)
+                stay = Signal(size, name=f"{name}_kept{lane}")
+                m.d.comb += stay.eq(here & kept)
+                window = self._window(lane)
+                result[f"slot_of_lane{lane}"] = stay[window.start : window.stop]
+                # Places that no legal mask reaches need no gates.
+                reachable = Const(sum(1 << o for o in nodes), size)
+                following = Signal(size, name=f"{name}{lane}")
+                m.d.comb += following.eq((stay | (above & ~kept)) & reachable)
+                return following
+
+            for lane in lanes_up:
+                above = Cat(Const(0, 1), up)[:size]
+                up = advance("up", lane, up, above, self._nodes(lane + 1))
+            for lane in lanes_down:
+                above = Cat(down[1:], Const(0, 1))
+                down = advance("down", lane, down, above, self._nodes(lane))
+
+            if not is_last:
+                return {**result, "walk_up": up, "walk_down": down}
+            select: list[Value] = []
+            for slot in range(self.n):
+                for lane in range(slot, slot + size):
+                    taken = result.get(f"slot_of_lane{lane}", bundle.get(f"slot_of_lane{lane}"))
+                    select.append(taken[lane - slot - self._window(lane).start])
+            return {"select": Cat(select), "legal": (up & down).any()}
+
+        spent: tuple[str, ...] = ()
+        if is_last:
+            earlier = [*range(start), *range(self.m - start, self.m)]
+            spent = (*consumes, "walk_up", "walk_down", *(f"slot_of_lane{i}" for i in earlier))
+        return Step(compute, spent, levels=2 * (stop - start) + is_last)
