@@ -1,142 +1,81 @@
-"""Counting ones with carry-save adders, one full-adder level a step.
-
-Counts run for many lanes at once: every value is a vector with one bit a lane, so the text of the
-Verilog stays short however many lanes there are.
-"""
+"""Counting ones with a tree of adders, one level a step."""
 
 from collections.abc import Callable, Sequence
+from functools import reduce
+from operator import add
 
-from amaranth.hdl import Const, Module, Value
+from amaranth.hdl import Module, Signal, Value
 
 from hw.pipeline import Bundle, Step
 
-__all__ = ["CarrySaveCount", "majority"]
+__all__ = ["count_steps"]
 
-#: Values by weight: those of entry w count 2**w each.
-Columns = list[list[Value]]
-
-
-def majority(a: Value, b: Value, c: Value) -> Value:
-    """Bitwise majority of three: the carry of a full adder."""
-    return (a & b) | ((a | b) & c)
+#: Estimated depth of a small adder in two-input gates.
+_LEVELS = 4
 
 
-class CarrySaveCount:
-    """Steps that reduce ``constant + sum of bits`` to at most two values of each weight.
+def count_steps(
+    name: str,
+    *,
+    lanes: int,
+    input_count: int,
+    bits: Callable[[Bundle], Sequence[Sequence[Value]]],
+    consumes: tuple[str, ...] = (),
+) -> list[Step]:
+    """Steps that count ones, for many lanes side by side.
 
-    Each level turns three values of weight w into one of weight w and one of weight w + 1; a count
-    of B bits takes about log1.5(B / 2) levels and, for all weights, fewer than B full adders.
-    Values of weight `cap` and above are not added any more but kept side by side.
+    The first level adds three bits, a full adder; the others add pairs of counts.  Mappers that
+    merge adders see one sum of `input_count` bits where no register stands between levels.
 
     Parameters
     ----------
     name
-        Prefix of the values' names.
-    input_count
-        Number of bits counted.
+        Name of the result: one count a lane, `lanes` of them of ``input_count.bit_length()`` bits.
     lanes
-        Width of every value.
-    constant
-        Added to the count.
-    cap
-        Weight from which values are only collected.
+        Number of counts.
+    input_count
+        Bits counted in each lane, at least 1.
+    bits
+        Finds them among the living values: for each lane its bits.
+    consumes
+        Values that only the count needs.
     """
+    result_width = input_count.bit_length()
 
-    #: Estimated depth of a full adder in two-input gates.
-    LEVELS = 3
+    def width_of(largest: int) -> int:
+        return min(largest.bit_length(), result_width)
 
-    def __init__(
-        self, name: str, *, input_count: int, lanes: int, constant: int = 0, cap: int
-    ) -> None:
-        self.name = name
-        self.lanes = lanes
-        self.cap = cap
-        self.constant = constant
-        self._heights = [[0] * (cap + 1)]
-        self._heights[0][0] = input_count
-        for weight in range(constant.bit_length()):
-            self._heights[0][weight] += constant >> weight & 1
-        while any(height > 2 for height in self._heights[-1][:cap]):
-            self._heights.append(self._reduced(self._heights[-1]))
+    def level(number: int, count: int, largest: int, arity: int) -> Step:
+        """Add `arity` at a time of `count` terms a lane, none of them above `largest`."""
+        is_last = count <= arity
+        following = width_of(largest * min(arity, count))
+        result = name if is_last else f"{name}_level{number}"
+        before = f"{name}_level{number - 1}"
 
-    def _reduced(self, heights: Sequence[int]) -> list[int]:
-        adders = [height // 3 for height in heights[: self.cap]] + [0]
-        return [
-            height - 2 * adders[weight] + (adders[weight - 1] if weight else 0)
-            for weight, height in enumerate(heights)
-        ]
+        def compute(m: Module, bundle: Bundle) -> Bundle:
+            if number:
+                terms = [bundle[before][i : i + count] for i in range(0, lanes * count, count)]
+            else:
+                terms = [list(lane_bits) for lane_bits in bits(bundle)]
+            sums: list[Value] = []
+            for lane in range(lanes):
+                for i in range(0, count, arity):
+                    total = Signal(following, name=f"{result}_{lane}_{i // arity}")
+                    m.d.comb += total.eq(reduce(add, terms[lane][i : i + arity]))
+                    sums.append(total)
+            return {result: sums}
 
-    def _names(self, level: int) -> list[list[str]]:
-        return [
-            [f"{self.name}{level}_weight{weight}_{i}" for i in range(height)]
-            for weight, height in enumerate(self._heights[level])
-        ]
+        terms_left = -(-count // arity)
+        return Step(
+            compute,
+            {result: lanes * terms_left * following},
+            consumes if number == 0 else (before,),
+            _LEVELS,
+        )
 
-    def start(self, bits: Sequence[Value]) -> Columns:
-        """The columns that the bits and the constant make."""
-        columns: Columns = [[] for _ in range(self.cap + 1)]
-        columns[0].extend(bits)
-        ones = Const((1 << self.lanes) - 1, self.lanes)
-        for weight in range(self.constant.bit_length()):
-            if self.constant >> weight & 1:
-                columns[weight].append(ones)
-        return columns
-
-    def _add(self, columns: Columns) -> Columns:
-        reduced: Columns = [[] for _ in columns]
-        for weight, column in enumerate(columns):
-            whole = len(column) // 3 * 3 if weight < self.cap else 0
-            for i in range(0, whole, 3):
-                a, b, c = column[i : i + 3]
-                reduced[weight].append(a ^ b ^ c)
-                reduced[weight + 1].append(majority(a, b, c))
-            reduced[weight].extend(column[whole:])
-        return reduced
-
-    def steps(
-        self,
-        bits: Callable[[Bundle], Sequence[Value]],
-        finish: Callable[[Columns], Bundle],
-        consumes: tuple[str, ...],
-    ) -> list[Step]:
-        """One step a level, and one that makes the result from at most two values a weight.
-
-        Parameters
-        ----------
-        bits
-            Finds the bits to be counted among the living values.
-        finish
-            Makes the result from the reduced columns.
-        consumes
-            Names of the values that only the count needs.
-        """
-        levels = len(self._heights) - 1
-
-        def columns_at(level: int, bundle: Bundle) -> Columns:
-            if level == 0:
-                return self.start(bits(bundle))
-            return [[bundle[name] for name in names] for names in self._names(level)]
-
-        def spent(level: int) -> tuple[str, ...]:
-            if level == 0:
-                return consumes
-            return tuple(name for names in self._names(level) for name in names)
-
-        def reduce_step(level: int) -> Step:
-            def compute(m: Module, bundle: Bundle) -> Bundle:  # noqa: ARG001 - a step's signature
-                columns = self._add(columns_at(level, bundle))
-                return {
-                    name: value
-                    for names, column in zip(self._names(level + 1), columns, strict=True)
-                    for name, value in zip(names, column, strict=True)
-                }
-
-            return Step(compute, spent(level), self.LEVELS)
-
-        def finish_step(m: Module, bundle: Bundle) -> Bundle:  # noqa: ARG001 - a step's signature
-            return finish(columns_at(levels, bundle))
-
-        return [
-            *(reduce_step(level) for level in range(levels)),
-            Step(finish_step, spent(levels), levels=self.cap + 2),
-        ]
+    steps = [level(0, input_count, 1, 3)]
+    count, largest = -(-input_count // 3), min(3, input_count)
+    while count > 1:
+        steps.append(level(len(steps), count, largest, 2))
+        count, largest = -(-count // 2), 2 * largest
+    return steps

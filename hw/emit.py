@@ -162,6 +162,4 @@ def emit(config: UnitConfig) -> Emission:
         "command": config.command,
         "tools": {"nmsparse": VERSION, "amaranth": version("amaranth"), "yosys": yosys_version},
     }
-    return Emission(
-        config.top, _header(config, manifest) + _order_ports(verilog, config), manifest
-    )
+    return Emission(config.top, _header(config, manifest) + _order_ports(verilog, config), manifest)

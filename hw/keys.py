@@ -1,9 +1,9 @@
 """Magnitude keys of activations."""
 
-from amaranth.hdl import Cat, Module, Mux
+from amaranth.hdl import Module, Mux
 
 from hw.formats import NumberFormat
-from hw.pipeline import Bundle, Step
+from hw.pipeline import Bundle, Step, named
 
 __all__ = ["key_step"]
 
@@ -17,14 +17,15 @@ def key_step(number_format: NumberFormat, lanes: int, *, consumes: tuple[str, ..
     width = number_format.width
     is_integer = number_format.kind == "int"
 
-    def compute(m: Module, bundle: Bundle) -> Bundle:  # noqa: ARG001 - a step's signature
-        keys = []
-        for lane in range(lanes):
-            value = bundle["data"].word_select(lane, width)
-            if is_integer:
-                keys.append(Mux(value[-1], -value, value)[:width])
-            else:
-                keys.append(value[: number_format.key_width])
-        return {"keys": Cat(keys)}
+    def compute(m: Module, bundle: Bundle) -> Bundle:
+        if not is_integer:
+            return {"keys": [value[: number_format.key_width] for value in bundle["data"]]}
+        return {
+            "keys": [
+                named(m, f"key{lane}", Mux(value[-1], -value, value)[:width])
+                for lane, value in enumerate(bundle["data"])
+            ]
+        }
 
-    return Step(compute, consumes, levels=6 if is_integer else 0)
+    levels = width.bit_length() + 2 if is_integer else 0
+    return Step(compute, {"keys": lanes * number_format.key_width}, consumes, levels)

@@ -10,16 +10,17 @@ from dataclasses import dataclass
 from functools import cache, reduce
 from operator import or_
 
-from amaranth.hdl import Module, Signal, Value
+from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.ports import Field
 
-__all__ = ["Bundle", "Pipeline", "Step", "any_of", "payload_layout", "place_cuts"]
+__all__ = ["Bundle", "Pipeline", "Step", "any_of", "named", "payload_layout", "place_cuts"]
 
-#: The values that are alive between two steps, by name.
-Bundle = dict[str, Value]
+#: What is alive between two steps: by name, a list of elements of one width.  A port is such a
+#: list, element 0 in its lowest bits.
+Bundle = dict[str, list[Value]]
 
 
 def any_of(values: Sequence[Value]) -> Value:
@@ -42,7 +43,11 @@ class Step:
     Parameters
     ----------
     compute
-        Makes the new values from the living ones; may add statements to the module.
+        Makes the new values from the living ones; may add statements to the module.  It returns
+        signals or parts of signals: an element with gates in it would be built again wherever it
+        is read.
+    produces
+        Bits of each new value, all elements together.
     consumes
         Names of the values that no later step needs.
     levels
@@ -50,8 +55,21 @@ class Step:
     """
 
     compute: Callable[[Module, Bundle], Bundle]
+    produces: Mapping[str, int]
     consumes: tuple[str, ...] = ()
     levels: int = 1
+
+
+def named(m: Module, name: str, value: Value) -> Signal:
+    """A signal of that name that holds the value."""
+    signal = Signal(value.shape(), name=name)
+    m.d.comb += signal.eq(value)
+    return signal
+
+
+def _split(value: Value, width: int) -> list[Value]:
+    """The elements of a vector, element 0 lowest."""
+    return [value[i : i + width] for i in range(0, len(value), width)]
 
 
 def place_cuts(levels: Sequence[int], widths: Sequence[int], count: int) -> list[int]:
@@ -134,7 +152,7 @@ class Pipeline(wiring.Component):
         steps: Sequence[Step],
         stages: int,
     ) -> None:
-        self._inputs = tuple(inputs)
+        self._inputs = dict(inputs)
         self._outputs = tuple(outputs)
         self._steps = tuple(steps)
         self._stages = stages
@@ -147,32 +165,6 @@ class Pipeline(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's signature
         m = Module()
-        bundle: Bundle = {name: self.i.payload[name] for name in self._inputs}
-
-        # Between two steps stand a row of signals that the first drives and a row that the second
-        # reads: where registers go is decided when all widths are known.
-        boundaries: list[tuple[Bundle, Bundle]] = []
-        for position, step in enumerate(self._steps):
-            alive = {name: bundle[name] for name in bundle if name not in step.consumes}
-            for name, value in step.compute(m, bundle).items():
-                alive[name] = Signal(value.shape(), name=name)
-                m.d.comb += alive[name].eq(value)
-            if position < len(self._steps) - 1 and self._stages > 1:
-                following = {
-                    name: Signal(value.shape(), name=f"{name}_after_{position}")
-                    for name, value in alive.items()
-                }
-                boundaries.append((alive, following))
-                alive = following
-            bundle = alive
-
-        cut_count = min(max(self._stages - 1, 0), len(boundaries))
-        cuts = place_cuts(
-            [step.levels for step in self._steps],
-            [sum(len(value) for value in before.values()) for before, _ in boundaries],
-            cut_count,
-        )
-
         # Handshake: stage k is entered when it is empty or its content moves on.
         valid = [
             self.i.valid,
@@ -192,25 +184,42 @@ class Pipeline(wiring.Component):
             enable.append(Signal(name=f"stage{k}_enable"))
             m.d.comb += enable[k].eq(valid[k] & ready[k])
 
+        def register(k: int, name: str, elements: list[Value]) -> list[Value]:
+            """The elements as stage k holds them."""
+            joined = Cat(elements)
+            held = Signal(len(joined), reset_less=True, name=f"stage{k}_{name}")
+            with m.If(enable[k]):
+                m.d.sync += held.eq(joined)
+            return _split(held, len(elements[0]))
+
+        cuts = self._cuts()
+        bundle = {
+            name: _split(self.i.payload[name], field.width) for name, field in self._inputs.items()
+        }
         stage = 0
-        for position, (before, after) in enumerate(boundaries):
-            for name, value in before.items():
-                if position in cuts:
-                    register = Signal(value.shape(), reset_less=True, name=f"stage{stage}_{name}")
-                    with m.If(enable[stage]):
-                        m.d.sync += register.eq(value)
-                    value = register
-                m.d.comb += after[name].eq(value)
-            stage += position in cuts
+        for position, step in enumerate(self._steps):
+            produced = step.compute(m, bundle)
+            bundle = {name: bundle[name] for name in bundle if name not in step.consumes}
+            bundle |= {name: produced[name] for name in step.produces}
+            if position in cuts:
+                bundle = {name: register(stage, name, alive) for name, alive in bundle.items()}
+                stage += 1
 
         # The last stage, and those for which no place between steps was left, hold the outputs.
         result = {name: bundle[name] for name in self._outputs}
         for k in range(stage, self._stages):
-            for name, value in result.items():
-                register = Signal(value.shape(), reset_less=True, name=f"stage{k}_{name}")
-                with m.If(enable[k]):
-                    m.d.sync += register.eq(value)
-                result[name] = register
-        for name, value in result.items():
-            m.d.comb += self.o.payload[name].eq(value)
+            result = {name: register(k, name, elements) for name, elements in result.items()}
+        for name, elements in result.items():
+            m.d.comb += self.o.payload[name].eq(Cat(elements))
         return m
+
+    def _cuts(self) -> list[int]:
+        """Steps after which a register stage stands, the last stage apart."""
+        alive = {name: len(self.i.payload[name]) for name in self._inputs}
+        widths = []
+        for step in self._steps[:-1]:
+            alive = {name: alive[name] for name in alive if name not in step.consumes}
+            alive |= step.produces
+            widths.append(sum(alive.values()))
+        levels = [step.levels for step in self._steps]
+        return place_cuts(levels, widths, min(max(self._stages - 1, 0), len(widths)))

@@ -5,21 +5,20 @@ before it.  ``select`` holds for each slot one bit for each of those M - N + 1 l
 ``k*(M-N+1) + o`` is set iff lane k + o is kept and o lanes before it are dropped.
 """
 
-from amaranth.hdl import Cat, Const, Module, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Value
 
-from hw.pipeline import Bundle, Step, any_of
+from hw.pipeline import Bundle, Step, any_of, named
 
 __all__ = ["SlotSelect", "gather"]
 
 
-def gather(select: Value, elements: Value, *, n: int, m: int, width: int) -> list[Value]:
+def gather(select: list[Value], elements: list[Value], n: int) -> list[Value]:
     """For each slot the element of the lane that `select` names; 0 where it names none."""
-    window = m - n + 1
+    window = len(elements) - n + 1
     return [
         any_of(
             [
-                elements.word_select(slot + offset, width)
-                & select[slot * window + offset].replicate(width)
+                elements[slot + offset] & select[slot * window + offset].replicate(len(elements[0]))
                 for offset in range(window)
             ]
         )
@@ -80,22 +79,19 @@ class SlotSelect:
 
         def compute(m: Module, bundle: Bundle) -> Bundle:
             mask = bundle["mask"]
-            up = bundle["walk_up"] if start else Const(1, size)
-            down = bundle["walk_down"] if start else Const(1 << self._dropped, size)
+            up = bundle["walk_up"][0] if start else Const(1, size)
+            down = bundle["walk_down"][0] if start else Const(1 << self._dropped, size)
             result: Bundle = {}
 
             def advance(name: str, lane: int, here: Value, above: Value, nodes: range) -> Value:
                 """One lane of a walk; notes the slot that the lane takes."""
                 kept = mask[lane].replicate(size)
-                stay = Signal(size, name=f"{name}_kept{lane}")
-                m.d.comb += stay.eq(here & kept)
+                stay = named(m, f"{name}_kept{lane}", here & kept)
                 window = self._window(lane)
-                result[f"slot_of_lane{lane}"] = stay[window.start : window.stop]
+                result[f"slot_of_lane{lane}"] = [stay[o] for o in window]
                 # Places that no legal mask reaches need no gates.
                 reachable = Const(sum(1 << o for o in nodes), size)
-                following = Signal(size, name=f"{name}{lane}")
-                m.d.comb += following.eq((stay | (above & ~kept)) & reachable)
-                return following
+                return named(m, f"{name}{lane}", (stay | (above & ~kept)) & reachable)
 
             for lane in lanes_up:
                 above = Cat(Const(0, 1), up)[:size]
@@ -105,16 +101,18 @@ class SlotSelect:
                 down = advance("down", lane, down, above, self._nodes(lane))
 
             if not is_last:
-                return {**result, "walk_up": up, "walk_down": down}
+                return {**result, "walk_up": [up], "walk_down": [down]}
             select: list[Value] = []
             for slot in range(self.n):
                 for lane in range(slot, slot + size):
-                    taken = result.get(f"slot_of_lane{lane}", bundle.get(f"slot_of_lane{lane}"))
+                    taken = result.get(f"slot_of_lane{lane}") or bundle[f"slot_of_lane{lane}"]
                     select.append(taken[lane - slot - self._window(lane).start])
-            return {"select": Cat(select), "legal": (up & down).any()}
+            return {"select": select, "legal": [named(m, "slots_legal", (up & down).any())]}
 
-        spent: tuple[str, ...] = ()
+        levels = 2 * (stop - start)
         if is_last:
             earlier = [*range(start), *range(self.m - start, self.m)]
             spent = (*consumes, "walk_up", "walk_down", *(f"slot_of_lane{i}" for i in earlier))
-        return Step(compute, spent, levels=2 * (stop - start) + is_last)
+            return Step(compute, {"select": self.n * size, "legal": 1}, spent, levels + 1)
+        produces = {f"slot_of_lane{i}": len(self._window(i)) for i in (*lanes_up, *lanes_down)}
+        return Step(compute, {**produces, "walk_up": size, "walk_down": size}, (), levels)

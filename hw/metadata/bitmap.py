@@ -1,10 +1,10 @@
 """Bitmap: bit j of the metadata is 1 iff lane j is kept."""
 
-from amaranth.hdl import Const, Module
+from amaranth.hdl import Cat, Const, Module
 
-from hw.counting import CarrySaveCount, Columns
+from hw.counting import count_steps
 from hw.metadata.common import MetadataCode
-from hw.pipeline import Bundle, Step
+from hw.pipeline import Bundle, Step, named
 from hw.slots import SlotSelect
 
 __all__ = ["Bitmap"]
@@ -21,35 +21,29 @@ class Bitmap(MetadataCode):
 
     def write(self) -> list[Step]:
         """``meta`` is ``mask``."""
-        return [Step(lambda _, bundle: {"meta": bundle["mask"]}, levels=0)]
+        return [Step(lambda _, bundle: {"meta": bundle["mask"]}, {"meta": self.m}, levels=0)]
 
     def read_mask(self) -> list[Step]:
         """Count the ones, then let the code through or not."""
-        count = CarrySaveCount("ones", input_count=self.m, lanes=1, cap=self.m.bit_length())
         return [
-            *count.steps(lambda bundle: list(bundle["meta"]), self._error, ()),
-            Step(self._gate, ("meta",)),
+            *count_steps("ones", lanes=1, input_count=self.m, bits=lambda bundle: [bundle["meta"]]),
+            Step(self._gate, {"mask": self.m, "error": 1}, ("meta", "ones"), levels=5),
         ]
 
-    def _error(self, columns: Columns) -> Bundle:
-        """At most two bits of each weight are left: add them and compare with N."""
-        total = Const(0, 1)
-        for weight, column in enumerate(columns):
-            for bit in column:
-                total = total + (bit << weight)
-        return {"error": total != self.n}
-
-    def _gate(self, m: Module, bundle: Bundle) -> Bundle:  # noqa: ARG002 - a step's signature
-        return {"mask": bundle["meta"] & ~bundle["error"].replicate(self.m)}
+    def _gate(self, m: Module, bundle: Bundle) -> Bundle:
+        error = named(m, "wrong_count", bundle["ones"][0] != self.n)
+        mask = named(m, "gated_mask", Cat(bundle["meta"]) & ~error.replicate(self.m))
+        return {"mask": list(mask), "error": [error]}
 
     def read_select(self, *, check: bool) -> list[Step]:
         """The walk over the bitmap itself."""
 
-        def error(m: Module, bundle: Bundle) -> Bundle:  # noqa: ARG001 - a step's signature
-            return {"error": ~bundle["legal"] if check else Const(0, 1)}
+        def error(m: Module, bundle: Bundle) -> Bundle:
+            wrong = named(m, "wrong_count", ~bundle["legal"][0]) if check else Const(0, 1)
+            return {"error": [wrong]}
 
         return [
-            Step(lambda _, bundle: {"mask": bundle["meta"]}, ("meta",), levels=0),
+            Step(lambda _, bundle: {"mask": bundle["meta"]}, {"mask": self.m}, ("meta",), levels=0),
             *SlotSelect(n=self.n, m=self.m).steps(consumes=("mask",)),
-            Step(error, ("legal",), levels=0),
+            Step(error, {"error": 1}, ("legal",), levels=0),
         ]

@@ -3,7 +3,7 @@
 from amaranth.hdl import Cat, Const, Module, Value
 
 from hw.metadata.common import MetadataCode
-from hw.pipeline import Bundle, Step, any_of
+from hw.pipeline import Bundle, Step, any_of, named
 
 __all__ = ["Index"]
 
@@ -22,61 +22,62 @@ class Index(MetadataCode):
     def write(self) -> list[Step]:
         """Each field is the number of the lane that the slot's select bits name."""
 
-        def compute(m: Module, bundle: Bundle) -> Bundle:  # noqa: ARG001 - a step's signature
+        def compute(m: Module, bundle: Bundle) -> Bundle:
             window = self.m - self.n + 1
-            fields = []
+            fields: list[Value] = []
             for slot in range(self.n):
+                field: list[Value] = []
                 for bit in range(self.index_width):
                     # With one lane to choose from the field is a constant.
                     lanes = [lane for lane in range(slot, slot + window) if lane >> bit & 1]
                     if len(lanes) == window:
-                        fields.append(Const(1, 1))
+                        field.append(Const(1, 1))
                     elif lanes:
                         chosen = [bundle["select"][slot * window + lane - slot] for lane in lanes]
-                        fields.append(any_of(chosen))
+                        field.append(named(m, f"index{slot}_{bit}", any_of(chosen)))
                     else:
-                        fields.append(Const(0, 1))
-            return {"meta": Cat(fields)}
+                        field.append(Const(0, 1))
+                fields.append(Cat(field))
+            return {"meta": fields}
 
-        return [Step(compute, levels=3)]
+        return [Step(compute, {"meta": self.n * self.index_width}, levels=3)]
 
-    def _field(self, bundle: Bundle, slot: int) -> Value:
-        return bundle["meta"].word_select(slot, self.index_width)
-
-    def _error(self, bundle: Bundle) -> Value:
-        fields = [self._field(bundle, slot) for slot in range(self.n)]
+    def _error(self, fields: list[Value]) -> Value:
         faults = [first >= second for first, second in zip(fields, fields[1:], strict=False)]
         if self.m < 1 << self.index_width:
             faults.append(fields[-1] >= self.m)
         return any_of(faults) if faults else Const(0, 1)
 
-    def _select(self, bundle: Bundle) -> Value:
-        return Cat(
-            self._field(bundle, slot) == lane
-            for slot in range(self.n)
+    def _select(self, m: Module, fields: list[Value]) -> list[Value]:
+        return [
+            named(m, f"slot{slot}_is_lane{lane}", field == lane)
+            for slot, field in enumerate(fields)
             for lane in range(slot, slot + self.m - self.n + 1)
-        )
+        ]
 
     def read_mask(self) -> list[Step]:
         """A lane is kept iff a slot's field names it and the whole list is legal."""
 
-        def mask(m: Module, bundle: Bundle) -> Bundle:  # noqa: ARG001 - a step's signature
+        def mask(m: Module, bundle: Bundle) -> Bundle:
             window = self.m - self.n + 1
-            legal = ~bundle["error"]
+            legal = ~bundle["error"][0]
             lanes = []
             for lane in range(self.m):
                 slots = range(max(0, lane - window + 1), min(lane, self.n - 1) + 1)
-                named = [bundle["select"][slot * window + lane - slot] for slot in slots]
-                lanes.append(any_of(named) & legal)
-            return {"mask": Cat(lanes)}
+                naming = [bundle["select"][slot * window + lane - slot] for slot in slots]
+                lanes.append(named(m, f"kept{lane}", any_of(naming) & legal))
+            return {"mask": lanes}
 
-        return [*self.read_select(check=True), Step(mask, ("select",), levels=4)]
+        return [*self.read_select(check=True), Step(mask, {"mask": self.m}, ("select",), levels=4)]
 
     def read_select(self, *, check: bool) -> list[Step]:
         """Decode the fields; look at their order if asked to."""
 
-        def compute(m: Module, bundle: Bundle) -> Bundle:  # noqa: ARG001 - a step's signature
-            error = self._error(bundle) if check else Const(0, 1)
-            return {"select": self._select(bundle), "error": error}
+        def compute(m: Module, bundle: Bundle) -> Bundle:
+            error = Const(0, 1)
+            if check:
+                error = named(m, "wrong_order", self._error(bundle["meta"]))
+            return {"select": self._select(m, bundle["meta"]), "error": [error]}
 
-        return [Step(compute, ("meta",), levels=5)]
+        produces = {"select": self.n * (self.m - self.n + 1), "error": 1}
+        return [Step(compute, produces, ("meta",), levels=5)]

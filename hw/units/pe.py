@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import UnitConfig
 from hw.metadata import create_metadata_code
-from hw.pipeline import Bundle, Pipeline, Step, payload_layout
+from hw.pipeline import Bundle, Pipeline, Step, named, payload_layout
 from hw.ports import Field, input_payload, output_payload
 from hw.slots import gather
 
@@ -131,26 +131,22 @@ class PeUnit(wiring.Component):
         flags = {name: Field(name, 1, 1, "bit") for name in ("error", "last")}
         products = {"dot": Field("dot", 1, dot_width, "signed"), **flags}
 
-        def weigh(m: Module, bundle: Bundle) -> Bundle:  # noqa: ARG001 - a step's signature
-            gathered = gather(
-                bundle["select"], bundle["weights"], n=config.n, m=config.m, width=weight_width
-            )
-            return {"gathered": Cat(gathered)}
+        def weigh(m: Module, bundle: Bundle) -> Bundle:
+            weights = gather(bundle["select"], bundle["weights"], config.n)
+            return {"gathered": [named(m, f"weight{k}", w) for k, w in enumerate(weights)]}
 
         def multiply(m: Module, bundle: Bundle) -> Bundle:
-            slots = []
-            for slot in range(config.n):
-                value = bundle["values"].word_select(slot, value_width).as_signed()
-                weight = bundle["gathered"].word_select(slot, weight_width).as_signed()
-                product = Signal(signed(product_width), name=f"product{slot}")
-                m.d.comb += product.eq(value * weight)
-                slots.append(product)
-            return {"products": Cat(slots)}
+            pairs = zip(bundle["values"], bundle["gathered"], strict=True)
+            return {
+                "products": [
+                    named(m, f"product{k}", value.as_signed() * weight.as_signed())
+                    for k, (value, weight) in enumerate(pairs)
+                ]
+            }
 
-        def add(m: Module, bundle: Bundle) -> Bundle:  # noqa: ARG001 - a step's signature
-            slots = range(config.n)
-            terms = [bundle["products"].word_select(k, product_width).as_signed() for k in slots]
-            return {"dot": Cat(add_tree(terms), Const(0, dot_width))[:dot_width]}
+        def add(m: Module, bundle: Bundle) -> Bundle:
+            terms = [product.as_signed() for product in bundle["products"]]
+            return {"dot": [named(m, "dot", add_tree(terms))]}
 
         code = create_metadata_code(config)
         m = Module()
@@ -159,9 +155,19 @@ class PeUnit(wiring.Component):
             outputs=products,
             steps=[
                 *code.read_select(check=config.check),
-                Step(weigh, ("select", "weights"), levels=2 + config.m.bit_length()),
-                Step(multiply, ("values", "gathered"), levels=6 * value_width // 2),
-                Step(add, ("products",), levels=8 + 2 * config.n.bit_length()),
+                Step(
+                    weigh,
+                    {"gathered": config.n * weight_width},
+                    ("select", "weights"),
+                    levels=2 + config.m.bit_length(),
+                ),
+                Step(
+                    multiply,
+                    {"products": config.n * product_width},
+                    ("values", "gathered"),
+                    levels=6 * value_width // 2,
+                ),
+                Step(add, {"dot": dot_width}, ("products",), levels=8 + 2 * config.n.bit_length()),
             ],
             stages=config.pipeline - 1,
         )

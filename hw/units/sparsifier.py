@@ -1,11 +1,11 @@
 """Sparsifier unit: activations in, the kept ones and their metadata out."""
 
-from amaranth.hdl import Cat, Module
+from amaranth.hdl import Module
 
 from hw.config import UnitConfig
 from hw.keys import key_step
 from hw.metadata import create_metadata_code
-from hw.pipeline import Bundle, Pipeline, Step
+from hw.pipeline import Bundle, Pipeline, Step, named
 from hw.ports import input_payload, output_payload
 from hw.selectors import create_selector
 from hw.slots import SlotSelect, gather
@@ -25,9 +25,9 @@ class SparsifierUnit(Pipeline):
     def __init__(self, config: UnitConfig) -> None:
         n, m, width = config.n, config.m, config.format.width
 
-        def pack(module: Module, bundle: Bundle) -> Bundle:  # noqa: ARG001 - a step's signature
-            values = gather(bundle["select"], bundle["data"], n=n, m=m, width=width)
-            return {"values": Cat(values)}
+        def pack(module: Module, bundle: Bundle) -> Bundle:
+            values = gather(bundle["select"], bundle["data"], n)
+            return {"values": [named(module, f"value{k}", v) for k, v in enumerate(values)]}
 
         super().__init__(
             inputs=input_payload(config),
@@ -39,6 +39,7 @@ class SparsifierUnit(Pipeline):
                 *create_metadata_code(config).write(),
                 Step(
                     pack,
+                    {"values": n * width},
                     ("data", "mask", "select", "legal"),
                     levels=1 + (m - n).bit_length(),
                 ),

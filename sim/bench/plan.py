@@ -1,0 +1,68 @@
+"""What one simulation tests, handed over through the environment."""
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from hw.config import UnitConfig
+from hw.ports import input_payload
+from sim.stimuli import stimuli
+from sim.words import payload_words
+
+__all__ = ["PLAN", "Plan", "plan_from_environment"]
+
+#: The environment variable that holds the plan as JSON.
+PLAN = "NMSPARSE_BENCH_PLAN"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one simulation tests.
+
+    Parameters
+    ----------
+    unit
+        Arguments of `UnitConfig`.
+    counts
+        Transfers of each kind of stimulus without stalls.
+    stalled_counts
+        The same for each of the runs with stalls.
+    seed
+        Of all random numbers.
+    captured
+        File of activations for the kind ``captured``.
+    report
+        Where the numbers go.
+    """
+
+    unit: dict[str, Any]
+    counts: dict[str, int]
+    stalled_counts: dict[str, int]
+    seed: int
+    captured: str | None
+    report: str
+    config: UnitConfig = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "config", UnitConfig(**self.unit))
+
+    def to_json(self) -> str:
+        """The plan as the environment carries it."""
+        return json.dumps({key: value for key, value in asdict(self).items() if key != "config"})
+
+    def words(self, counts: dict[str, int], salt: int) -> list[tuple[int, ...]]:
+        """All stimuli, kind after kind."""
+        fields = input_payload(self.config)
+        return [
+            word
+            for kind, count in counts.items()
+            for word in payload_words(
+                stimuli(self.config, kind, count, self.seed + salt, self.captured), fields
+            )
+        ]
+
+
+def plan_from_environment() -> Plan:
+    """The plan of this simulation."""
+    return Plan(**json.loads(os.environ[PLAN]))

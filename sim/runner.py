@@ -1,0 +1,152 @@
+"""Runs the benches on emitted Verilog, in any of the simulators."""
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from cocotb_tools.runner import get_results, get_runner
+
+from hw.config import UnitConfig
+from hw.emit import emit
+from hw.files import write_files
+from sim.bench.plan import PLAN, Plan
+from sim.simulator import Simulator
+
+__all__ = ["BenchError", "BenchResult", "run_bench"]
+
+_MODULE = "sim.bench.stream_tests"
+
+#: Icarus warns of nothing in what we emit; Verilator's warnings of widths are not about errors.
+_BUILD_ARGUMENTS = {
+    "icarus": ["-g2005", "-Wall"],
+    "verilator": ["-Wno-WIDTH", "-O3", "--x-assign", "fast"],
+}
+
+
+class BenchError(AssertionError):
+    """A bench failed or did not run."""
+
+
+@dataclass(frozen=True)
+class BenchResult:
+    """Numbers of one simulation.
+
+    Parameters
+    ----------
+    groups
+        Transfers that went in.
+    checked
+        Output transfers compared with the golden model.
+    mismatched
+        Those that differed.
+    cycles
+        Clock cycles simulated.
+    """
+
+    groups: int
+    checked: int
+    mismatched: int
+    cycles: int
+
+
+def run_bench(
+    config: UnitConfig,
+    *,
+    simulator: Simulator,
+    folder: Path,
+    counts: dict[str, int],
+    stalled_counts: dict[str, int] | None = None,
+    seed: int = 1,
+    captured: Path | None = None,
+    tests: str | None = None,
+    verilog: str | None = None,
+) -> BenchResult:
+    """Emit a unit, build it and hold it against its golden model.
+
+    Parameters
+    ----------
+    config
+        The unit.
+    simulator
+        From `sim.simulator.find_simulator`.
+    folder
+        Working folder; made anew.
+    counts, stalled_counts
+        Transfers of each kind of stimulus (`sim.stimuli.KINDS`), without and with stalls.
+    seed
+        Of everything random.
+    captured
+        File of activations for the kind ``captured``.
+    tests
+        Pattern of the names of the tests to run; None: all.
+    verilog
+        Verilog to be tested in place of what the generator emits.
+
+    Returns
+    -------
+    BenchResult
+        Sums over all tests that ran.
+
+    Raises
+    ------
+    BenchError
+        A test failed, or none ran; the text has the end of the simulator's log.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    source, report, log = folder / f"{config.top}.v", folder / "report.json", folder / "test.log"
+    write_files({source: emit(config).verilog if verilog is None else verilog})
+    plan = Plan(
+        unit=asdict(config),
+        counts=counts,
+        stalled_counts=stalled_counts or {},
+        seed=seed,
+        captured=str(captured.resolve()) if captured else None,
+        report=str(report.resolve()),
+    )
+    runner = get_runner(simulator.name)
+    with simulator.environment():
+        try:
+            runner.build(
+                sources=[source],
+                hdl_toplevel=config.top,
+                build_dir=folder / "build",
+                build_args=_BUILD_ARGUMENTS[simulator.name],
+                timescale=("1ns", "1ps"),
+                always=True,
+                log_file=folder / "build.log",
+            )
+            results = runner.test(
+                test_module=_MODULE,
+                hdl_toplevel=config.top,
+                build_dir=folder / "build",
+                test_dir=folder,
+                results_xml=str((folder / "results.xml").resolve()),
+                seed=seed,
+                extra_env={PLAN: plan.to_json()},
+                test_filter=tests,
+                log_file=log,
+            )
+            ran, failed = get_results(results)
+        except (SystemExit, RuntimeError) as error:
+            raise BenchError(
+                f"{config.top} on {simulator.name}: {error}\n{_tail(folder)}"
+            ) from error
+    if not ran or failed:
+        raise BenchError(
+            f"{config.top} on {simulator.name}: {failed} of {ran} tests failed, seed {seed}\n"
+            f"{_tail(folder)}"
+        )
+    numbers = json.loads(report.read_text()).values()
+    return BenchResult(
+        *(
+            sum(test[key] for test in numbers)
+            for key in ("groups", "checked", "mismatched", "cycles")
+        )
+    )
+
+
+def _tail(folder: Path) -> str:
+    """The end of the newest log."""
+    logs = [path for path in (folder / "test.log", folder / "build.log") if path.exists()]
+    return "\n".join(logs[0].read_text().splitlines()[-60:]) if logs else "no log was written"

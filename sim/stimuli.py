@@ -1,0 +1,169 @@
+"""What the benches send: random, tie-heavy, corner and captured payloads."""
+
+from itertools import combinations
+from math import comb
+
+import torch
+
+from hw.config import UnitConfig
+from hw.formats import NumberFormat
+from sw.activations import read_activations
+from sw.golden import Payload, sparsify
+from sw.metadata import encode
+from sw.quantize import code_groups
+
+__all__ = ["KINDS", "stimuli"]
+
+#: random: all bit patterns alike.  ties: few distinct magnitudes in a group.  corners: the special
+#: numbers of a format and groups of them.  captured: a language model's activations.
+KINDS = ("random", "ties", "corners", "captured")
+
+#: Above this many masks of a pattern a random choice is sent.
+ALL_MASKS = 20_000
+
+
+def _special_codes(number_format: NumberFormat) -> list[int]:
+    """Zeros, ones, extremes, subnormals, infinities, NaNs of a format."""
+    width = number_format.width
+    top = 1 << (width - 1)
+    if number_format.kind == "int":
+        return [0, 1, 2, top - 1, top, top + 1, 2 * top - 1, 2 * top - 2]
+    exponent = ((1 << number_format.exponent_width) - 1) << number_format.mantissa_width
+    smallest_normal = 1 << number_format.mantissa_width
+    magnitudes = [
+        0, 1, smallest_normal - 1, smallest_normal, exponent - 1, exponent, exponent + 1,
+        top - 1, top >> 1,
+    ]  # fmt: skip
+    return [code for magnitude in magnitudes for code in (magnitude, magnitude | top)]
+
+
+def _choice(values: list[int], shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
+    table = torch.tensor(values)
+    return table[torch.randint(len(values), shape, generator=generator)]
+
+
+def _corner_groups(number_format: NumberFormat, m: int, generator: torch.Generator) -> torch.Tensor:
+    special = _special_codes(number_format)
+    equal = torch.tensor(special).unsqueeze(-1).expand(-1, m)
+    zero = torch.zeros(m, m, dtype=torch.int64)
+    one_hot = [zero.clone().fill_diagonal_(code) for code in special[:10]]
+    # Neighbouring codes, rising and falling: every comparator decides by its lowest bit.
+    ramp = torch.arange(m).unsqueeze(0) + torch.arange(1, 9).unsqueeze(-1)
+    ramp &= (1 << number_format.key_width) - 1
+    mixed = _choice(special, (64, m), generator)
+    return torch.cat([equal, *one_hot, ramp, ramp.flip(-1), mixed])
+
+
+def _data(
+    config: UnitConfig, kind: str, count: int, generator: torch.Generator, captured: str | None
+) -> torch.Tensor:
+    """Codes of `count` groups (count, m)."""
+    number_format = config.format
+    shape = (count, config.m)
+    if kind == "random":
+        return torch.randint(1 << number_format.width, shape, generator=generator)
+    if kind == "ties":
+        # Up to four magnitudes a group, with random signs.
+        palette = torch.randint(1 << number_format.width, (count, 4), generator=generator)
+        codes = palette.gather(-1, torch.randint(4, shape, generator=generator))
+        signs = torch.randint(2, shape, generator=generator) << (number_format.width - 1)
+        return codes ^ signs if number_format.kind == "float" else codes
+    if kind == "corners":
+        groups = _corner_groups(number_format, config.m, generator)
+    else:
+        if captured is None:
+            raise ValueError("captured must be a file of activations for kind 'captured', not None")
+        groups = code_groups(read_activations(captured), config.m, config.dtype)
+        # Groups of all layers, whatever the count.
+        groups = groups[torch.randperm(len(groups), generator=generator)]
+    return groups[torch.arange(count) % len(groups)]
+
+
+def _masks(
+    config: UnitConfig, kind: str, count: int, generator: torch.Generator, captured: str | None
+) -> torch.Tensor:
+    """Masks with exactly n ones (count, m): all of them for ``corners`` where they are few."""
+    n, m = config.n, config.m
+    if kind == "corners" and comb(m, n) <= ALL_MASKS:
+        lanes = torch.tensor(list(combinations(range(m), n)))
+        masks = torch.zeros(len(lanes), m, dtype=torch.bool).scatter(-1, lanes, True)
+        return masks[torch.arange(max(count, len(masks))) % len(masks)]
+    return sparsify(config, _data(config, kind, count, generator, captured))[1]
+
+
+def _metadata(
+    config: UnitConfig,
+    kind: str,
+    count: int,
+    generator: torch.Generator,
+    captured: str | None,
+    *,
+    illegal: bool,
+) -> torch.Tensor:
+    """Metadata fields; with `illegal`, one in four transfers has a code that may be illegal."""
+    meta = encode(_masks(config, kind, count, generator, captured), config.n, config.metadata)
+    if not illegal:
+        return meta
+    # One field replaced by any value is the smallest fault; all fields at random the largest.
+    limit = 2 if config.metadata == "bitmap" else 1 << config.index_width
+    anything = torch.randint(limit, meta.shape, generator=generator)
+    everywhere = torch.rand(len(meta), 1, generator=generator) < 0.5
+    field = torch.randint(meta.shape[-1], (len(meta), 1), generator=generator)
+    somewhere = torch.arange(meta.shape[-1]) == field
+    faulty = torch.rand(len(meta), 1, generator=generator) < 0.25
+    return torch.where(faulty & (everywhere | somewhere), anything, meta)
+
+
+def _ends(count: int, mean_length: int, generator: torch.Generator) -> torch.Tensor:
+    """Flags that end tokens or reductions of random length; the last transfer ends one."""
+    last = (torch.rand(count, 1, generator=generator) < 1 / mean_length).to(torch.int64)
+    last[-1] = 1
+    return last
+
+
+def _operands(
+    number_format: NumberFormat, kind: str, shape: tuple[int, int], generator: torch.Generator
+) -> torch.Tensor:
+    if kind == "corners":
+        return _choice(_special_codes(number_format), shape, generator)
+    return torch.randint(1 << number_format.width, shape, generator=generator)
+
+
+def stimuli(
+    config: UnitConfig, kind: str, count: int, seed: int, captured: str | None = None
+) -> Payload:
+    """Input payload of `count` transfers or a few more; the same for the same arguments.
+
+    Parameters
+    ----------
+    config
+        The unit.
+    kind
+        One of `KINDS`.
+    count
+        Transfers.
+    seed
+        Of the random numbers.
+    captured
+        File of activations, for the kind ``captured``.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    if config.unit in ("sparsifier", "selector"):
+        data = _data(config, kind, count, generator, captured)
+        return {"data": data, "last": _ends(len(data), 8, generator)}
+    if config.unit == "encoder":
+        return {"mask": _masks(config, kind, count, generator, captured).to(torch.int64)}
+    if config.unit == "decoder":
+        return {"meta": _metadata(config, kind, count, generator, captured, illegal=True)}
+    meta = _metadata(config, kind, count, generator, captured, illegal=config.check)
+    count = len(meta)
+    if kind == "captured":
+        values, _ = sparsify(config, _data(config, kind, count, generator, captured))
+    else:
+        values = _operands(config.format, kind, (count, config.n), generator)
+    return {
+        "values": values,
+        "meta": meta,
+        "weights": _operands(config.weight_format, kind, (count, config.m), generator),
+        "last": _ends(count, 4, generator),
+    }

@@ -1,0 +1,57 @@
+"""Between tensors of codes and the integers that travel on ports."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+from hw.ports import Field
+
+__all__ = ["from_words", "payload_codes", "payload_words", "to_words"]
+
+
+def _container(width: int) -> int:
+    """The smallest machine integer with so many bits."""
+    return next(size for size in (8, 16, 32, 64) if size >= width)
+
+
+def to_words(codes: torch.Tensor, field: Field) -> list[int]:
+    """One integer a transfer from codes (T, count); element j at bits ``[j*width +: width]``."""
+    transfers, count = codes.shape
+    bits = np.unpackbits(codes.numpy().astype("<i8").view(np.uint8), axis=-1, bitorder="little")
+    bits = bits.reshape(transfers, count, 64)[:, :, : field.width].reshape(transfers, -1)
+    rows = np.packbits(bits, axis=-1, bitorder="little")
+    return [int.from_bytes(row.tobytes(), "little") for row in rows]
+
+
+def from_words(words: Sequence[int], field: Field) -> torch.Tensor:
+    """Codes (T, count) of one integer a transfer: the inverse of `to_words`."""
+    size = (field.count * field.width + 7) // 8
+    data = b"".join(word.to_bytes(size, "little") for word in words)
+    rows = np.frombuffer(data, np.uint8).reshape(len(words), size)
+    bits = np.unpackbits(rows, axis=-1, bitorder="little")[:, : field.count * field.width]
+    container = _container(field.width)
+    wide = np.zeros((len(words), field.count, container), np.uint8)
+    wide[:, :, : field.width] = bits.reshape(len(words), field.count, field.width)
+    codes = np.packbits(wide.reshape(len(words), -1), axis=-1, bitorder="little")
+    return torch.from_numpy(codes.view(f"<u{container // 8}").astype(np.int64))
+
+
+def payload_words(
+    payload: Mapping[str, torch.Tensor], fields: Mapping[str, Field]
+) -> list[tuple[int, ...]]:
+    """One tuple of integers a transfer, in the order of the fields."""
+    return list(
+        zip(*(to_words(payload[name], field) for name, field in fields.items()), strict=True)
+    )
+
+
+def payload_codes(
+    words: Sequence[tuple[int, ...]], fields: Mapping[str, Field]
+) -> dict[str, torch.Tensor]:
+    """Codes by port name of one tuple of integers a transfer: the inverse of `payload_words`."""
+    columns = zip(*words, strict=True) if words else [()] * len(fields)
+    return {
+        name: from_words(column, field)
+        for (name, field), column in zip(fields.items(), columns, strict=True)
+    }

@@ -1,0 +1,77 @@
+"""Codes: numbers as the bits that travel on the ports.
+
+A *code* is the bit pattern of one number, read as an unsigned integer and held in an int64 tensor:
+0 .. 2**width - 1.  All golden models work on codes, since hardware sees nothing else.
+"""
+
+import torch
+
+from hw.formats import FORMATS, NumberFormat
+
+__all__ = ["TORCH_DTYPES", "codes_of", "magnitude_keys", "numbers_of", "signed"]
+
+#: The torch type that holds numbers of each format; int4 has none of its own and uses int8.
+TORCH_DTYPES: dict[str, torch.dtype] = {
+    "int4": torch.int8,
+    "int8": torch.int8,
+    "int16": torch.int16,
+    "fp16": torch.float16,
+    "bf16": torch.bfloat16,
+    "fp8_e4m3": torch.float8_e4m3fn,
+    "fp8_e5m2": torch.float8_e5m2,
+}
+
+
+def codes_of(numbers: torch.Tensor, dtype: str) -> torch.Tensor:
+    """Codes of numbers: int64, same shape.
+
+    Parameters
+    ----------
+    numbers
+        Tensor of type ``TORCH_DTYPES[dtype]``; int4 in -8 .. 7.
+    dtype
+        Name of the number format.
+
+    Raises
+    ------
+    TypeError
+        The tensor has another type.
+    ValueError
+        An int4 number is out of range.
+    """
+    expected = TORCH_DTYPES[dtype]
+    if numbers.dtype != expected:
+        raise TypeError(f"numbers must be {expected} for {dtype}, not {numbers.dtype}")
+    width = FORMATS[dtype].width
+    integer_type = torch.int8 if width <= 8 else torch.int16
+    integers = numbers.contiguous().view(integer_type).to(torch.int64)
+    if dtype == "int4" and bool(((integers < -8) | (integers > 7)).any()):
+        raise ValueError(f"numbers must be between -8 and 7 for int4, not {numbers.min()} .. "
+                         f"{numbers.max()}")  # fmt: skip
+    return integers & ((1 << width) - 1)
+
+
+def numbers_of(codes: torch.Tensor, dtype: str) -> torch.Tensor:
+    """Numbers of codes: the inverse of `codes_of`."""
+    width = FORMATS[dtype].width
+    integer_type = torch.int8 if width <= 8 else torch.int16
+    return signed(codes, width).to(integer_type).view(TORCH_DTYPES[dtype])
+
+
+def signed(codes: torch.Tensor, width: int) -> torch.Tensor:
+    """Two's complement value of codes: ``c - 2**width`` where the top bit is set, else ``c``."""
+    if width == 64:
+        return codes
+    half = 1 << (width - 1)
+    return ((codes + half) & ((1 << width) - 1)) - half
+
+
+def magnitude_keys(codes: torch.Tensor, number_format: NumberFormat) -> torch.Tensor:
+    """Unsigned integers in the order of magnitudes: int64, same shape.
+
+    Integer formats: ``|x|``, exact for the most negative value.  Float formats: the bits below the
+    sign, in which NaN ranks above infinity, infinity above finite values, and both zeros are 0.
+    """
+    if number_format.kind == "int":
+        return signed(codes, number_format.width).abs()
+    return codes & ((1 << number_format.key_width) - 1)

@@ -1,0 +1,86 @@
+"""Golden models of the units: the payload of a stream in, the payload expected out.
+
+A payload is a dictionary of int64 tensors (T, count): T transfers, one column for each element of
+the port as `hw.ports` lists them, codes throughout.
+"""
+
+from collections.abc import Callable
+
+import torch
+
+from hw.config import UnitConfig
+from sw.codes import magnitude_keys, signed
+from sw.dot_product import accumulate, group_dot_product
+from sw.metadata import decode, encode
+from sw.packing import pack
+from sw.selection import select
+
+__all__ = ["Payload", "sparsify", "unit_model"]
+
+Payload = dict[str, torch.Tensor]
+
+
+def sparsify(config: UnitConfig, data: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Packed codes (..., n) and mask (..., m) of groups of codes (..., m)."""
+    mask = select(magnitude_keys(data, config.format), config.n)
+    return pack(data, mask, config.n), mask
+
+
+def _sparsifier(config: UnitConfig, inputs: Payload) -> Payload:
+    values, mask = sparsify(config, inputs["data"])
+    meta = encode(mask, config.n, config.metadata)
+    return {"values": values, "meta": meta, "last": inputs["last"]}
+
+
+def _selector(config: UnitConfig, inputs: Payload) -> Payload:
+    return {"mask": sparsify(config, inputs["data"])[1].to(torch.int64)}
+
+
+def _encoder(config: UnitConfig, inputs: Payload) -> Payload:
+    return {"meta": encode(inputs["mask"].to(torch.bool), config.n, config.metadata)}
+
+
+def _decoder(config: UnitConfig, inputs: Payload) -> Payload:
+    mask, error = decode(inputs["meta"], config.n, config.m, config.metadata)
+    return {"mask": mask.to(torch.int64), "error": error.to(torch.int64).unsqueeze(-1)}
+
+
+def _pe(config: UnitConfig, inputs: Payload) -> Payload:
+    """Whole reductions only: transfers after the last `last` belong to none and are dropped."""
+    mask, error = decode(inputs["meta"], config.n, config.m, config.metadata)
+    values = signed(inputs["values"], config.format.width)
+    weights = signed(inputs["weights"], config.weight_format.width)
+    dots = group_dot_product(values, mask, weights)
+    ends = inputs["last"].flatten().nonzero().flatten() + 1
+    starts = torch.cat([ends.new_zeros(1), ends[:-1]])
+    lengths = ends - starts
+    sums, errors = torch.zeros_like(ends), torch.zeros_like(ends)
+    # Reductions of one length at a time.
+    for length in lengths.unique().tolist():
+        chosen = (lengths == length).nonzero().flatten()
+        groups = starts[chosen].unsqueeze(-1) + torch.arange(length)
+        total, failed = accumulate(
+            dots[groups], error[groups], acc_width=config.acc_width, overflow=config.overflow
+        )
+        sums[chosen], errors[chosen] = total, failed.to(torch.int64)
+    if config.acc_width < 64:
+        sums &= (1 << config.acc_width) - 1
+    return {"sum": sums.unsqueeze(-1), "error": errors.unsqueeze(-1)}
+
+
+_MODELS: dict[str, Callable[[UnitConfig, Payload], Payload]] = {
+    "sparsifier": _sparsifier,
+    "selector": _selector,
+    "encoder": _encoder,
+    "decoder": _decoder,
+    "pe": _pe,
+}
+
+
+def unit_model(config: UnitConfig) -> Callable[[Payload], Payload]:
+    """The function of a unit on whole streams: input payload to output payload.
+
+    A PE starts from reset and gives one transfer a reduction; all other units one a transfer.
+    """
+    model = _MODELS[config.unit]
+    return lambda inputs: model(config, inputs)
