@@ -74,6 +74,7 @@ class Top(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's signature
+        """The logic."""
         m = Module()
         m.domains.sync = domain = ClockDomain("sync")
         domain.clk, domain.rst = self.clk, self.rst

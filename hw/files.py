@@ -12,7 +12,7 @@ __all__ = ["write_files"]
 def write_files(contents: Mapping[Path, str | bytes]) -> None:
     """Write all files or none: each to a temporary file beside its place, then rename.
 
-    Missing folders are made.  Text is UTF-8 with `\\n` line ends.
+    Missing folders are made.  Text is written as UTF-8.
 
     Raises
     ------

@@ -67,9 +67,13 @@ def named(m: Module, name: str, value: Value) -> Signal:
     return signal
 
 
-def _split(value: Value, width: int) -> list[Value]:
-    """The elements of a vector, element 0 lowest."""
-    return [value[i : i + width] for i in range(0, len(value), width)]
+def _split(m: Module, name: str, vector: Value, width: int) -> list[Value]:
+    """The elements of a vector, element 0 lowest, each a signal.
+
+    Amaranth takes a slice of a slice apart bit by bit, the whole vector each time it is read.
+    """
+    starts = range(0, len(vector), width)
+    return [named(m, f"{name}{k}", vector[i : i + width]) for k, i in enumerate(starts)]
 
 
 def place_cuts(levels: Sequence[int], widths: Sequence[int], count: int) -> list[int]:
@@ -164,6 +168,7 @@ class Pipeline(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's signature
+        """The logic."""
         m = Module()
         # Handshake: stage k is entered when it is empty or its content moves on.
         valid = [
@@ -190,11 +195,12 @@ class Pipeline(wiring.Component):
             held = Signal(len(joined), reset_less=True, name=f"stage{k}_{name}")
             with m.If(enable[k]):
                 m.d.sync += held.eq(joined)
-            return _split(held, len(elements[0]))
+            return _split(m, held.name, held, len(elements[0]))
 
         cuts = self._cuts()
         bundle = {
-            name: _split(self.i.payload[name], field.width) for name, field in self._inputs.items()
+            name: _split(m, name, self.i.payload[name], field.width)
+            for name, field in self._inputs.items()
         }
         stage = 0
         for position, step in enumerate(self._steps):

@@ -123,7 +123,12 @@ def run_bench(
                 test_dir=folder,
                 results_xml=str((folder / "results.xml").resolve()),
                 seed=seed,
-                extra_env={PLAN: plan.to_json()},
+                extra_env={
+                    PLAN: plan.to_json(),
+                    # Rewriting the assertions of every module that is imported, torch's too,
+                    # takes five seconds a simulation; the benches' own have their messages.
+                    "COCOTB_REWRITE_ASSERTION_FILES": "",
+                },
                 test_filter=tests,
                 log_file=log,
             )

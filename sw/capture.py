@@ -59,7 +59,7 @@ SPREAD = "spread"
 _PROGRAM = "python -m sw.capture"
 
 
-class _AllCaptured(Exception):  # noqa: N818 (no error)
+class _AllCaptured(Exception):
     """The rest of the forward pass would record nothing."""
 
 

@@ -26,7 +26,7 @@ _LIBRARIES = ("transformers", "accelerate", "gguf")
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
-class ModelUnavailable(InputError):  # noqa: N818 (a state of the machine, not a wrong value)
+class ModelUnavailable(InputError):
     """The default language model is not installed, or a library that loads it is not."""
 
 

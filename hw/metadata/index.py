@@ -1,5 +1,7 @@
 """Index list: field k of the metadata is the lane of the k-th kept value, in ascending order."""
 
+from itertools import pairwise
+
 from amaranth.hdl import Cat, Const, Module, Value
 
 from hw.metadata.common import MetadataCode
@@ -43,7 +45,7 @@ class Index(MetadataCode):
         return [Step(compute, {"meta": self.n * self.index_width}, levels=3)]
 
     def _error(self, fields: list[Value]) -> Value:
-        faults = [first >= second for first, second in zip(fields, fields[1:], strict=False)]
+        faults = [first >= second for first, second in pairwise(fields)]
         if self.m < 1 << self.index_width:
             faults.append(fields[-1] >= self.m)
         return any_of(faults) if faults else Const(0, 1)

@@ -53,6 +53,7 @@ class Accumulator(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's signature
+        """The logic."""
         m = Module()
         width = self._config.acc_width
         group = self.i.payload
@@ -62,12 +63,15 @@ class Accumulator(wiring.Component):
         error = Signal(reset_less=True)
 
         before = Mux(fresh, 0, total)
-        addend = Mux(group.error, 0, group.dot.as_signed())
         after = Signal(signed(max(width, len(group.dot)) + 1))
-        m.d.comb += after.eq(before + addend)
+        m.d.comb += after.eq(before + group.dot.as_signed())
+        # An illegal group leaves the sum as it is, or starts it at 0.  Gates behind the adder do
+        # this; in front of it they would make a mapper's random patterns, nearly all of them
+        # illegal codes, see a constant there, and its proofs of what is constant would not end.
+        with m.If(take & (fresh | ~group.error)):
+            m.d.sync += total.eq(Mux(group.error, 0, self._limited(after)))
         with m.If(take):
             m.d.sync += [
-                total.eq(self._limited(after)),
                 error.eq(group.error | (error & ~fresh)),
                 fresh.eq(group.last),
             ]
@@ -124,6 +128,7 @@ class PeUnit(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's signature
+        """The logic."""
         config = self._config
         value_width, weight_width = config.format.width, config.weight_format.width
         product_width = value_width + weight_width

@@ -17,7 +17,7 @@ class SparsifierUnit(Pipeline):
     """The N most important of M activations, packed, with metadata.
 
     ``o_values`` holds the kept activations in ascending lane order, slot 0 lowest, unchanged to the
-    last bit; ``o_meta`` says which lanes they come from; ``o_last`` is ``i_last`` of the same group.
+    last bit; ``o_meta`` says which lanes they come from; ``o_last`` is the group's ``i_last``.
     What is kept: `hw.units.selector.SelectorUnit`.  Latency, throughput, stalls and reset:
     `hw.pipeline.Pipeline`.
     """

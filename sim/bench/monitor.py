@@ -54,10 +54,10 @@ class Monitor:
                 waiting = None
                 continue
             valid, ready = self._valid.value, self._ready.value
-            assert valid.is_resolvable and ready.is_resolvable, (
-                f"{self._prefix}_valid and {self._prefix}_ready must be 0 or 1, not {valid} and "
-                f"{ready} in cycle {self.cycle}"
-            )
+            for name, value in (("valid", valid), ("ready", ready)):
+                assert value.is_resolvable, (
+                    f"{self._prefix}_{name} must be 0 or 1, not {value} in cycle {self.cycle}"
+                )
             if valid == 0:
                 assert waiting is None, (
                     f"{self._prefix}_valid fell before its transfer in cycle {self.cycle}"

@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,7 @@ async def without_stalls(dut: Any) -> None:
     await bench.run("without_stalls", words, no_stalls(), no_stalls())
 
     entered = bench.inputs.cycles
-    gaps = {later - earlier for earlier, later in zip(entered, entered[1:], strict=False)}
+    gaps = {later - earlier for earlier, later in pairwise(entered)}
     assert gaps <= {config.initiation_interval}, (
         f"groups entered every {sorted(gaps)} cycles, not {config.initiation_interval}"
     )

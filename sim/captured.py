@@ -1,0 +1,75 @@
+"""Captured activations for the benches: from the language model, or else the committed sample."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from sw.activations import read_activations
+from sw.model import ModelUnavailable, load_model
+from sw.sample import SAMPLE
+from sw.text import load_text
+
+__all__ = ["Captured", "captured_activations"]
+
+#: The first layer, the last, and one whose down projection sees massive activations.
+LAYERS = (0, 11, 29)
+
+
+@dataclass(frozen=True)
+class Captured:
+    """A file of activations and where they come from.
+
+    Parameters
+    ----------
+    path
+        The file.
+    source
+        One line for logs.
+    from_model
+        Whether the model ran here; otherwise the file is the committed sample.
+    """
+
+    path: Path
+    source: str
+    from_model: bool
+
+
+def captured_activations(folder: Path, tokens: int, *, progress: bool = False) -> Captured:
+    """Run the default model over the first tokens of the default text, once.
+
+    A second call, also of another process, finds the file of the first.  Where the model cannot be
+    had the committed sample is returned and `source` says so.
+
+    Parameters
+    ----------
+    folder
+        Where the file is kept.
+    tokens
+        Tokens of the text; token 0 is included.
+    progress
+        Whether to show a progress bar.
+    """
+    path = folder / f"activations_{tokens}_tokens.safetensors"
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / "lock"):
+        if not path.exists():
+            try:
+                model = load_model()
+            except ModelUnavailable as error:
+                return Captured(
+                    SAMPLE,
+                    f"the committed sample, for the language model cannot be had: {error}",
+                    from_model=False,
+                )
+            # Imported where it is needed: it brings the whole of transformers along.
+            from sw.capture import capture
+
+            activations = capture(
+                model, load_text(), layers=LAYERS, tokens=(0, tokens), progress=progress
+            )
+            activations.write(path)
+    metadata = read_activations(path).metadata
+    return Captured(
+        path, f"{metadata['model']}, {tokens} tokens of {metadata['text']}", from_model=True
+    )

@@ -1,0 +1,114 @@
+"""What the benches cover: patterns, formats, codes and pipelines of every unit."""
+
+from hw.config import METADATA, UnitConfig
+from hw.formats import FORMATS, INTEGER_FORMATS
+
+__all__ = ["ALL_PATTERNS", "MAIN_PATTERNS", "configurations", "counts_for"]
+
+#: The patterns of the literature.
+MAIN_PATTERNS = ((2, 4), (4, 8), (8, 16), (16, 32))
+
+#: One lane, all lanes, all but one, sizes that are no powers of two.
+AWKWARD_PATTERNS = ((1, 2), (3, 7), (5, 5), (1, 16), (15, 16), (24, 48))
+
+ALL_PATTERNS = (*MAIN_PATTERNS, *AWKWARD_PATTERNS)
+
+_SMALL = (3, 7)
+_USUAL = (8, 16)
+_FORMATS = tuple(FORMATS)
+
+
+def _config(pattern: tuple[int, int], **options: object) -> UnitConfig:
+    return UnitConfig(n=pattern[0], m=pattern[1], **options)  # type: ignore[arg-type]
+
+
+def _sparsifiers() -> list[UnitConfig]:
+    common: dict[str, object] = {"unit": "sparsifier"}
+    return [
+        *(_config(pattern, **common) for pattern in ALL_PATTERNS),
+        *(
+            _config(pattern, **common, dtype="int8", metadata="index", pipeline=2)
+            for pattern in ALL_PATTERNS
+        ),
+        *(
+            _config(pattern, **common, dtype=dtype, metadata=metadata)
+            for pattern, metadata in ((_USUAL, "bitmap"), (_SMALL, "index"))
+            for dtype in FORMATS
+            if dtype not in ("bf16", "int8")
+        ),
+        *(_config(_USUAL, **common, pipeline=stages) for stages in (0, 3, 4, 7, 20)),
+        *(_config(_SMALL, **common, dtype="int4", pipeline=stages) for stages in (0, 5, 9)),
+    ]
+
+
+def _selectors() -> list[UnitConfig]:
+    return [
+        *(
+            _config(pattern, unit="selector", dtype=_FORMATS[i % len(_FORMATS)])
+            for i, pattern in enumerate(ALL_PATTERNS)
+        ),
+        *(_config(_USUAL, unit="selector", dtype=dtype, pipeline=2) for dtype in FORMATS),
+        *(_config(_SMALL, unit="selector", pipeline=stages) for stages in (0, 3, 6)),
+    ]
+
+
+def _coders(unit: str) -> list[UnitConfig]:
+    return [
+        *(
+            _config(pattern, unit=unit, metadata=metadata)
+            for metadata in METADATA
+            for pattern in ALL_PATTERNS
+        ),
+        *(
+            _config(_SMALL, unit=unit, metadata=metadata, pipeline=stages)
+            for metadata in METADATA
+            for stages in (0, 2, 4)
+        ),
+        *(_config(_USUAL, unit=unit, metadata=metadata, pipeline=3) for metadata in METADATA),
+    ]
+
+
+def _pes() -> list[UnitConfig]:
+    common: dict[str, object] = {"unit": "pe"}
+    return [
+        *(
+            _config(pattern, **common, dtype="int8", metadata=METADATA[i % len(METADATA)])
+            for i, pattern in enumerate(ALL_PATTERNS)
+        ),
+        *(
+            _config(_USUAL, **common, dtype=dtype, metadata=metadata, pipeline=stages)
+            for dtype, metadata, stages in (
+                ("int8", "index", 2), ("int8", "bitmap", 3), ("int4", "index", 4),
+                ("int16", "bitmap", 5), ("int4", "bitmap", 9),
+            )
+        ),
+        *(
+            _config(_SMALL, **common, dtype=dtype, weight_dtype=weight_dtype, metadata="index")
+            for dtype in INTEGER_FORMATS
+            for weight_dtype in INTEGER_FORMATS
+        ),
+        *(
+            _config(_SMALL, **common, dtype="int8", acc_width=acc_width, overflow=overflow)
+            for acc_width in (2, 17, 64)
+            for overflow in ("wrap", "saturate")
+        ),
+        _config(_SMALL, **common, dtype="int16", acc_width=32, overflow="saturate"),
+        *(
+            _config(_USUAL, **common, dtype="int8", metadata=metadata, check=False)
+            for metadata in METADATA
+        ),
+    ]  # fmt: skip
+
+
+def configurations(unit: str) -> list[UnitConfig]:
+    """The configurations in which a unit is tested."""
+    if unit in ("encoder", "decoder"):
+        return _coders(unit)
+    return {"sparsifier": _sparsifiers, "selector": _selectors, "pe": _pes}[unit]()
+
+
+def counts_for(config: UnitConfig) -> tuple[dict[str, int], dict[str, int]]:
+    """Transfers of each kind of stimulus, without and with stalls; fewer of the large groups."""
+    share = 300 if config.m <= 16 else 120
+    whole = {"random": share, "ties": share, "corners": share, "captured": share}
+    return whole, {kind: count // 5 for kind, count in whole.items()}

@@ -1,0 +1,27 @@
+"""Every unit in every configuration: all stimuli, all stalls, reset, latency, throughput."""
+
+from collections.abc import Callable
+
+import pytest
+
+from hw.config import UNITS, UnitConfig
+from sim.configurations import configurations, counts_for
+from sim.runner import BenchResult
+
+pytestmark = pytest.mark.slow
+
+
+def _label(config: UnitConfig) -> str:
+    parameters = config.parameters
+    shown = [str(value) for name, value in parameters.items() if name not in ("selector", "unit")]
+    return "-".join([config.unit, *shown])
+
+
+@pytest.mark.parametrize(
+    "config", [config for unit in UNITS for config in configurations(unit)], ids=_label
+)
+def test_unit(config: UnitConfig, bench: Callable[..., BenchResult]) -> None:
+    counts, stalled_counts = counts_for(config)
+    result = bench(config, counts=counts, stalled_counts=stalled_counts)
+    assert result.groups >= sum(counts.values()) + 3 * sum(stalled_counts.values())
+    assert result.mismatched == 0

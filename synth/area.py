@@ -1,0 +1,203 @@
+"""The area of units and of any other Verilog."""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event, Lock
+from typing import Any
+
+from hw.config import UnitConfig
+from synth.flow import DEFAULT_FLOW, synthesize
+from synth.liberty import GENERIC, Library, read_liberty
+
+__all__ = ["AreaResult", "Design", "area", "areas", "default_jobs"]
+
+# Amaranth's elaboration keeps state of the whole process, so one thread at a time may emit.
+_EMIT = Lock()
+
+
+@dataclass(frozen=True)
+class Design:
+    """A design that is not one of the project's units.
+
+    Parameters
+    ----------
+    verilog
+        Verilog text, or one or more files; a name that ends with `.sv` is SystemVerilog.
+    top
+        Name of the top module.
+    """
+
+    verilog: str | Path | Sequence[Path]
+    top: str
+
+
+@dataclass(frozen=True)
+class AreaResult:
+    """What one design costs.
+
+    Parameters
+    ----------
+    name
+        Name of the top module.
+    parameters
+        What shapes the unit, as `UnitConfig.parameters`; empty for other Verilog.
+    area, combinational, sequential
+        In the library's unit: all, and the two parts of it.
+    area_unit
+        That unit.
+    nand2
+        The area in NAND2 equivalents: divided by that of the library's two-input NAND of drive 1.
+    longest_path
+        Combinational cells on the longest path between ports and sequential cells.
+    cells
+        Number of cells.
+    cell_types
+        How many there are of each type.
+    library, flow, tool
+        What the number depends on.
+    seconds
+        Time that the synthesis took.
+    """
+
+    name: str
+    parameters: dict[str, Any]
+    area: float
+    combinational: float
+    sequential: float
+    area_unit: str
+    nand2: float
+    longest_path: int
+    cells: int
+    cell_types: dict[str, int]
+    library: str
+    flow: str
+    tool: str
+    seconds: float
+
+    @property
+    def pattern(self) -> str | None:
+        """The pattern N:M of a unit."""
+        return f"{self.parameters['n']}:{self.parameters['m']}" if self.parameters else None
+
+    @property
+    def note(self) -> str | None:
+        """What must be known to read the number."""
+        if not self.cells:
+            return f"{self.name} has no cells: its outputs are inputs or constants"
+        return None
+
+
+def area(
+    design: UnitConfig | Design,
+    *,
+    library: Library | None = None,
+    flow: str = DEFAULT_FLOW,
+    cancel: Event | None = None,
+) -> AreaResult:
+    """Area of a unit or of any Verilog.
+
+    Parameters
+    ----------
+    design
+        The configuration of a unit, or a `Design`.
+    library
+        What to map to, from `synth.liberty.read_liberty`; None: the project's generic library.
+    flow
+        One of `synth.flow.FLOWS`.
+    cancel
+        Another thread may set it to end the run.
+
+    Raises
+    ------
+    SynthesisError
+        There is no result that could be trusted.
+    LibertyError
+        The library lacks a two-input NAND.
+    """
+    library = library or read_liberty(GENERIC)
+    # First of all, since it is the error that can be had without a synthesis.
+    gate = library.nand2_area
+    if isinstance(design, UnitConfig):
+        # Only here, so that other Verilog needs no gateware.
+        from hw.emit import emit
+
+        with _EMIT:
+            emission = emit(design)
+        result = synthesize(emission.verilog, emission.top, library, flow, cancel=cancel)
+        parameters = dict(design.parameters)
+    else:
+        result = synthesize(design.verilog, design.top, library, flow, cancel=cancel)
+        parameters = {}
+    return AreaResult(
+        name=result.top,
+        parameters=parameters,
+        area=result.area,
+        combinational=result.combinational,
+        sequential=result.sequential,
+        area_unit=library.area_unit,
+        nand2=result.area / gate,
+        longest_path=result.longest_path,
+        cells=sum(result.cells.values()),
+        cell_types=result.cells,
+        library=library.name,
+        flow=flow,
+        tool=result.tool,
+        seconds=result.seconds,
+    )
+
+
+def areas(
+    designs: Iterable[UnitConfig | Design],
+    *,
+    library: Library | None = None,
+    flow: str = DEFAULT_FLOW,
+    jobs: int | None = None,
+    done: Callable[[AreaResult], object] | None = None,
+) -> list[AreaResult]:
+    """Areas of many designs, several at a time; parameters as of `area`.
+
+    Parameters
+    ----------
+    designs
+        What to synthesise; the results are in the same order.
+    jobs
+        Processes at a time; None: one a core.
+    done
+        Called with each result as it comes, in this thread.
+    """
+    library = library or read_liberty(GENERIC)
+    designs = list(designs)
+    cancel = Event()
+    # Threads, since each only waits for a process of its own.
+    with ThreadPoolExecutor(jobs or default_jobs()) as pool:
+        # The large ones first, so that none is left over at the end while other cores idle.
+        order = sorted(range(len(designs)), key=lambda place: -_size(designs[place]))
+        futures = {
+            pool.submit(area, designs[place], library=library, flow=flow, cancel=cancel): place
+            for place in order
+        }
+        results: dict[int, AreaResult] = {}
+        try:
+            for future in as_completed(futures):
+                results[futures[future]] = future.result()
+                if done is not None:
+                    done(future.result())
+        finally:
+            # After an error the rest would be work for nothing.
+            cancel.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+    return [results[place] for place in range(len(designs))]
+
+
+def default_jobs() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _size(design: UnitConfig | Design) -> int:
+    return design.m if isinstance(design, UnitConfig) else 0

@@ -1,0 +1,221 @@
+"""Area reports as JSON, as Markdown and as a table on the terminal."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
+
+from hw.version import VERSION
+from synth.area import AreaResult
+from synth.flow import FLOWS
+from synth.liberty import Library
+
+__all__ = ["BaselineError", "Report"]
+
+#: Columns that say what a row is about, with the parameter that each shows.
+_PARAMETERS = ("unit", "pattern", "dtype", "metadata", "pipeline")
+
+#: Key of a row in a baseline: its name and its parameters.
+Key = tuple[str, str]
+
+
+class BaselineError(ValueError):
+    """A file is no report that this one could be compared with."""
+
+
+class Report:
+    """Areas of several designs, and all that is needed to make them again.
+
+    Parameters
+    ----------
+    results
+        The areas, at least one, all of one library and flow.
+    library
+        That library.
+    command
+        The command that makes the report.
+    baseline
+        An earlier report, from `read_baseline`: changes against it are marked.
+    """
+
+    def __init__(
+        self,
+        results: Sequence[AreaResult],
+        library: Library,
+        command: str,
+        baseline: Mapping[Key, Mapping[str, Any]] | None = None,
+    ) -> None:
+        self.results = results
+        self.baseline = baseline
+        first = results[0]
+        #: What every number of the report depends on.
+        self.context: dict[str, Any] = {
+            "project": f"nmsparse {VERSION}",
+            "tool": first.tool,
+            "library": first.library,
+            # Not its folder: a report holds nothing of the machine.
+            "library_file": library.path.name,
+            "area_unit": first.area_unit,
+            "nand2_cell": library.nand2.name,
+            "nand2_area": library.nand2_area,
+            "flow": first.flow,
+            "flow_steps": FLOWS[first.flow].summary,
+            "command": command,
+        }
+
+    @property
+    def json(self) -> str:
+        """The report as JSON: `context`, and `rows` with one record a design."""
+        rows = []
+        for result in self.results:
+            record = asdict(result)
+            record["seconds"] = round(result.seconds, 2)
+            for key in ("area", "combinational", "sequential", "nand2"):
+                record[key] = round(record[key], 6)
+            # The same for all rows.
+            for key in ("library", "flow", "tool", "area_unit"):
+                del record[key]
+            rows.append(record)
+        content = {"context": self.context, "rows": rows}
+        return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+    @property
+    def header(self) -> list[str]:
+        """What the numbers depend on, line by line."""
+        context = self.context
+        gate = f"; one NAND2eq is {context['nand2_cell']}, {context['nand2_area']:g}"
+        if context["area_unit"] == "NAND2eq":
+            gate = ""
+        return [
+            f"tool: {context['tool']}, {context['project']}",
+            f"library: {context['library']} ({context['library_file']}), areas in "
+            f"{context['area_unit']}{gate}",
+            f"flow: {context['flow']} ({context['flow_steps']})",
+            f"command: {context['command']}",
+        ]
+
+    @property
+    def notes(self) -> list[str]:
+        """What must be known to read the table."""
+        notes = [
+            "path: combinational cells on the longest path between ports and sequential cells; "
+            "no delay",
+            *(result.note for result in self.results if result.note),
+        ]
+        if self.baseline is not None:
+            notes.append("▲ ▼: more or less than in the baseline")
+        return notes
+
+    @property
+    def text(self) -> str:
+        """The report for the terminal."""
+        return "\n".join([*self.header, "", self._table("simple"), "", *self.notes]) + "\n"
+
+    @property
+    def markdown(self) -> str:
+        """The report as a page of Markdown."""
+        *header, command = self.header
+        name, _, words = command.partition(": ")
+        lines = [
+            "# Area",
+            "",
+            *(f"- {line}" for line in header),
+            f"- {name}: `{words}`",
+            "",
+            self._table("github"),
+            "",
+            *(f"- {note}" for note in self.notes),
+        ]
+        return "\n".join(lines) + "\n"
+
+    def _table(self, style: str) -> str:
+        units = any(result.parameters for result in self.results)
+        unit = self.context["area_unit"]
+        labels = list(_PARAMETERS) if units else ["top"]
+        # The generic library's own unit is the NAND2 equivalent.
+        equivalents = unit != "NAND2eq"
+        numbers = [f"area {unit}", *(["NAND2eq"] if equivalents else []), "combinational"]
+        numbers += ["sequential", "path", "cells", "seconds"]
+        rows = []
+        for result in self.results:
+            before = self._before(result)
+            rows.append(
+                [
+                    *self._labels(result, units),
+                    f"{result.area:,.1f}{self._change(result.area, before, 'area')}",
+                    *([f"{result.nand2:,.1f}"] if equivalents else []),
+                    f"{result.combinational:,.1f}",
+                    f"{result.sequential:,.1f}",
+                    f"{result.longest_path}"
+                    f"{self._change(result.longest_path, before, 'longest_path')}",
+                    f"{result.cells:,}",
+                    f"{result.seconds:.1f}",
+                ]
+            )
+        align = ["left"] * len(labels) + ["right"] * len(numbers)
+        return tabulate(
+            rows, labels + numbers, tablefmt=style, disable_numparse=True, colalign=align
+        )
+
+    @staticmethod
+    def _labels(result: AreaResult, units: bool) -> list[str]:
+        if not units:
+            return [result.name]
+        values = {**result.parameters, "pattern": result.pattern}
+        # A unit without the parameter has no value in its column.
+        return [str(values.get(name, "-")) for name in _PARAMETERS]
+
+    def _before(self, result: AreaResult) -> Mapping[str, Any] | None:
+        return (self.baseline or {}).get(_key(result.name, result.parameters))
+
+    def _change(self, value: float, before: Mapping[str, Any] | None, field: str) -> str:
+        """The mark of a change against the baseline."""
+        if self.baseline is None:
+            return ""
+        if before is None:
+            return " (new)"
+        old = before[field]
+        # The JSON holds six decimals.
+        if abs(value - old) < 1e-5:
+            return ""
+        percent = f" {100 * (value / old - 1):+.1f} %" if old else ""
+        return f" {'▲' if value > old else '▼'}{percent}"
+
+    @staticmethod
+    def read_baseline(path: Path, library: Library, flow: str) -> dict[Key, dict[str, Any]]:
+        """Rows of an earlier report.
+
+        Raises
+        ------
+        BaselineError
+            It is no report, or one of another library or flow.
+        OSError
+            It cannot be read.
+        """
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            context, rows = content["context"], content["rows"]
+            made = (str(context["library"]), str(context["flow"]))
+            baseline = {
+                _key(row["name"], row["parameters"]): {
+                    field: float(row[field]) for field in ("area", "longest_path")
+                }
+                for row in rows
+            }
+        except (ValueError, KeyError, TypeError):
+            raise BaselineError(
+                f"must be an area report in JSON, as this command writes it, not {str(path)!r}"
+            ) from None
+        if made != (library.name, flow):
+            raise BaselineError(
+                f"must be of library {library.name} and flow {flow}, "
+                f"not of {made[0]} and {made[1]} as {str(path)!r} is"
+            )
+        return baseline
+
+
+def _key(name: str, parameters: Mapping[str, Any]) -> Key:
+    return name, json.dumps(parameters, sort_keys=True)

@@ -1,0 +1,292 @@
+"""Area of the units, or of any Verilog, in a table, as JSON and as Markdown.
+
+`python -m synth.report` maps every unit at every pattern to the cells of a Liberty library.  The
+same numbers come from `area` and `areas` in Python.
+"""
+
+import argparse
+import os
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from hw.cli import CommandParser
+from hw.config import METADATA, UNITS, ConfigError, UnitConfig
+from hw.files import write_files
+from hw.formats import FORMATS
+from synth.area import AreaResult, Design, area, areas, default_jobs
+from synth.flow import DEFAULT_FLOW, FLOWS, SynthesisError
+from synth.liberty import GENERIC, LibertyError, Library, read_liberty
+from synth.render import BaselineError, Report
+
+__all__ = ["AreaResult", "Design", "area", "areas", "main"]
+
+DEFAULT_PATTERNS = "2:4,4:8,8:16,16:32"
+#: A dot product is of integers.
+DEFAULT_DTYPES = dict.fromkeys(UNITS, "bf16") | {"pe": "int8"}
+DEFAULT_PIPELINE = 1
+
+#: Options that shape units, and so mean nothing for other Verilog.
+_UNIT_OPTIONS = ("units", "patterns", "dtype", "metadata", "pipeline")
+
+
+def _units(text: str) -> list[str]:
+    units = text.split(",")
+    for unit in units:
+        if unit not in UNITS:
+            raise argparse.ArgumentTypeError(
+                f"must be a list such as pe,decoder of {', '.join(UNITS)}, not {text!r}"
+            )
+    return list(dict.fromkeys(units))
+
+
+def _patterns(text: str) -> list[tuple[int, int]]:
+    patterns = []
+    for part in text.split(","):
+        match = re.fullmatch(r"([0-9]{1,9}):([0-9]{1,9})", part)
+        if match is None:
+            raise argparse.ArgumentTypeError(
+                f"must be a list of patterns N:M such as {DEFAULT_PATTERNS}, not {text!r}"
+            )
+        patterns.append((int(match[1]), int(match[2])))
+    return list(dict.fromkeys(patterns))
+
+
+def _positive(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,6}", text) or not int(text):
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text!r}")
+    return int(text)
+
+
+def _whole(text: str) -> int:
+    if not re.fullmatch(r"-?[0-9]{1,6}", text):
+        raise argparse.ArgumentTypeError(f"must be a whole number, not {text!r}")
+    return int(text)
+
+
+def _module(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_$]*", text):
+        raise argparse.ArgumentTypeError(f"must be the name of a module, not {text!r}")
+    return text
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        prog="python -m synth.report",
+        description="Area of the units, or of any Verilog, mapped to a Liberty library.",
+    )
+    # No default in the namespace: what is there was asked for.
+    unset: dict[str, Any] = {"default": argparse.SUPPRESS}
+    parser.add_argument(
+        "--units",
+        type=_units,
+        metavar="UNIT,...",
+        help=f"units to report (default: {','.join(UNITS)})",
+        **unset,
+    )
+    parser.add_argument(
+        "--patterns",
+        type=_patterns,
+        metavar="N:M,...",
+        help=f"patterns to report (default: {DEFAULT_PATTERNS})",
+        **unset,
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=FORMATS,
+        help="number format of the activations (default: bf16, in a pe int8)",
+        **unset,
+    )
+    parser.add_argument(
+        "--metadata",
+        choices=METADATA,
+        help=f"code of the metadata (default: {METADATA[0]})",
+        **unset,
+    )
+    parser.add_argument(
+        "--pipeline",
+        type=_whole,
+        metavar="K",
+        help=f"register stages (default: {DEFAULT_PIPELINE})",
+        **unset,
+    )
+    parser.add_argument(
+        "--verilog",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="report these files instead of units; a line area_um2 gives the area "
+        "(area_nand2 with the generic library)",
+        **unset,
+    )
+    parser.add_argument(
+        "--top", type=_module, metavar="NAME", help="top module of the files", **unset
+    )
+    parser.add_argument(
+        "--liberty",
+        type=Path,
+        metavar="FILE",
+        help="library to map to, may be compressed with gzip "
+        f"(default: {GENERIC.name}, the project's own, in NAND2 equivalents)",
+        **unset,
+    )
+    parser.add_argument("--flow", choices=FLOWS, default=DEFAULT_FLOW, help="synthesis flow")
+    parser.add_argument(
+        "--baseline",
+        type=Path,
+        metavar="FILE",
+        help="earlier report in JSON: mark what changed",
+        **unset,
+    )
+    parser.add_argument(
+        "--jobs", type=_positive, default=default_jobs(), metavar="J", help="processes at a time"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("build/report"),
+        metavar="FOLDER",
+        help="folder for area.json and area.md, with --verilog area_<top>.json and .md",
+    )
+    return parser
+
+
+class _UsageError(ValueError):
+    """Arguments that do not fit together."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command; the arguments are those of the command line if not given."""
+    parser = _parser()
+    given = vars(parser.parse_args(arguments))
+    try:
+        _report(given)
+    except (_UsageError, SynthesisError) as error:
+        parser.error(str(error))
+    except OSError as error:
+        parser.error(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except KeyboardInterrupt:
+        parser.exit(130, f"{parser.prog}: interrupted\n")
+
+
+def _report(given: dict[str, Any]) -> None:
+    """Do what the arguments ask for."""
+    designs = _designs(given)
+    name = f"area_{given['top']}" if "verilog" in given else "area"
+    paths = [given["output"] / f"{name}{ending}" for ending in (".json", ".md")]
+    # Before the work, which may take minutes.
+    _check_folder(given["output"])
+    library = _library(given.get("liberty", GENERIC))
+    baseline = None
+    if "baseline" in given:
+        try:
+            baseline = Report.read_baseline(given["baseline"], library, given["flow"])
+        except BaselineError as error:
+            raise _UsageError(f"argument --baseline: {error}") from error
+
+    with tqdm(total=len(designs), unit="design", desc="area", leave=False, disable=None) as bar:
+        results = areas(
+            designs,
+            library=library,
+            flow=given["flow"],
+            jobs=given["jobs"],
+            done=lambda _: bar.update(),
+        )
+    report = Report(results, library, _command(given), baseline)
+    print(report.text)
+    if "verilog" in given:
+        unit = "nand2" if library.area_unit == "NAND2eq" else library.area_unit
+        print(f"area_{unit} {results[0].area:.4f}")
+    write_files(dict(zip(paths, (report.json, report.markdown), strict=True)))
+    print(f"wrote {' and '.join(map(str, paths))}")
+
+
+def _designs(given: dict[str, Any]) -> list[UnitConfig | Design]:
+    """The designs that the arguments ask for."""
+    if "verilog" in given:
+        for option in _UNIT_OPTIONS:
+            if option in given:
+                raise _UsageError(f"argument --{option}: must not be given with --verilog")
+        if "top" not in given:
+            raise _UsageError("argument --top: must be given with --verilog")
+        for path in given["verilog"]:
+            if not path.is_file():
+                raise _UsageError(f"argument --verilog: must be a file, not {str(path)!r}")
+        return [Design(given["verilog"], given["top"])]
+    if "top" in given:
+        raise _UsageError("argument --top: must not be given without --verilog")
+
+    designs: list[UnitConfig | Design] = []
+    for unit in given.get("units", UNITS):
+        for n, m in given.get("patterns", _patterns(DEFAULT_PATTERNS)):
+            try:
+                designs.append(
+                    UnitConfig(
+                        n=n,
+                        m=m,
+                        unit=unit,
+                        dtype=given.get("dtype", DEFAULT_DTYPES[unit]),
+                        metadata=given.get("metadata", METADATA[0]),
+                        pipeline=given.get("pipeline", DEFAULT_PIPELINE),
+                    )
+                )
+            except ConfigError as error:
+                if error.parameter in ("n", "m"):
+                    raise _UsageError(f"argument --patterns: {error}") from error
+                raise _UsageError(f"argument --{error.parameter}: {error.rule}") from error
+    return designs
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise an error if the folder can be neither made nor written to."""
+    for place in (folder, *folder.absolute().parents):
+        if place.exists():
+            if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+                raise _UsageError(
+                    f"argument -o/--output: must be a folder that can be written to, "
+                    f"not {str(folder)!r}"
+                )
+            return
+
+
+def _library(path: Path) -> Library:
+    try:
+        library = read_liberty(path)
+        # Needed for every row, so that a library without one is refused at once.
+        _ = library.nand2
+    except LibertyError as error:
+        rule = str(error).removeprefix("liberty ")
+        raise _UsageError(f"argument --liberty: {rule}") from error
+    except OSError as error:
+        raise _UsageError(
+            f"argument --liberty: must be a file that can be read, not {str(path)!r}: "
+            f"{error.strerror}"
+        ) from error
+    return library
+
+
+def _command(given: dict[str, Any]) -> str:
+    """The command that makes the report again, with the names of files but not their folders."""
+    words = ["python", "-m", "synth.report"]
+    if "verilog" in given:
+        words += ["--verilog", *(path.name for path in given["verilog"]), "--top", given["top"]]
+    else:
+        words += ["--units", ",".join(given.get("units", UNITS))]
+        patterns = given.get("patterns", _patterns(DEFAULT_PATTERNS))
+        words += ["--patterns", ",".join(f"{n}:{m}" for n, m in patterns)]
+        for option in ("dtype", "metadata", "pipeline"):
+            if option in given:
+                words += [f"--{option}", str(given[option])]
+    if "liberty" in given:
+        words += ["--liberty", given["liberty"].name]
+    words += ["--flow", given["flow"]]
+    return shlex.join(words)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+import pytest
+
+from hw.config import UnitConfig
+from synth.area import AreaResult, Design, area, areas, default_jobs
+from synth.flow import DEFAULT_FLOW, SynthesisError
+
+NAND = Design("module gate(input a, b, output y); assign y = ~(a & b); endmodule", "gate")
+WIRE = Design("module wire_(input a, output y); assign y = a; endmodule", "wire_")
+
+
+def test_unit():
+    result = area(UnitConfig(n=2, m=4, unit="selector", dtype="int4"))
+    assert isinstance(result, AreaResult)
+    assert result.name == "nm_selector_2_4_int4"
+    assert result.pattern == "2:4"
+    assert result.parameters == UnitConfig(n=2, m=4, unit="selector", dtype="int4").parameters
+    assert result.area == result.nand2 == result.combinational + result.sequential > 0
+    assert result.cells == sum(result.cell_types.values())
+    assert (result.area_unit, result.library) == ("NAND2eq", "nmsparse_generic")
+    assert result.flow == DEFAULT_FLOW
+    # Mask and valid bit are registered, with or without a buffer before them.
+    assert result.sequential >= 5 * 6
+    assert result.note is None
+
+
+def test_pattern_and_pipeline_cost_area():
+    small, large, combinational = (
+        area(UnitConfig(n=n, m=m, unit="selector", dtype="int4", pipeline=pipeline))
+        for n, m, pipeline in ((2, 4, 1), (4, 8, 1), (2, 4, 0))
+    )
+    assert small.area < large.area
+    assert combinational.sequential == 0
+    assert combinational.area < small.area
+
+
+def test_wires():
+    result = area(WIRE)
+    assert result.area == result.cells == result.longest_path == 0
+    assert result.note == "wire_ has no cells: its outputs are inputs or constants"
+    assert result.parameters == {}
+    assert result.pattern is None
+    encoder = area(UnitConfig(n=2, m=4, unit="encoder", metadata="bitmap", pipeline=0))
+    assert encoder.area == 0
+
+
+def test_equivalents(sky130):
+    result = area(NAND, library=sky130)
+    assert (result.area, result.nand2, result.area_unit) == (3.7536, 1.0, "um2")
+
+
+def test_areas_keep_the_order_and_tell_progress():
+    designs = [
+        NAND,
+        UnitConfig(n=2, m=4, unit="decoder"),
+        WIRE,
+        UnitConfig(n=4, m=8, unit="decoder"),
+    ]
+    seen = []
+    results = areas(designs, jobs=2, done=seen.append)
+    assert [result.name for result in results] == [
+        "gate",
+        "nm_decoder_2_4_bitmap",
+        "wire_",
+        "nm_decoder_4_8_bitmap",
+    ]
+    assert sorted(map(id, seen)) == sorted(map(id, results))
+    assert areas([]) == []
+
+
+def test_first_error_ends_all():
+    wrong = Design("module wrong(input a, output y); endmodule", "wrong")
+    with pytest.raises(SynthesisError) as caught:
+        areas([NAND, wrong, NAND], jobs=1)
+    assert str(caught.value) == "wrong: every output must be driven, but y is not"
+
+
+def test_jobs():
+    assert default_jobs() >= 1

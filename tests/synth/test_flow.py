@@ -1,0 +1,292 @@
+import gzip
+import json
+import re
+import time
+from threading import Event
+
+import pytest
+
+from synth import flow
+from synth.flow import FLOWS, Flow, SynthesisError, synthesize
+from synth.liberty import GENERIC, read_liberty
+
+NAND = "module top(input a, b, output y); assign y = ~(a & b); endmodule"
+DFF = "module top(input clk, d, output reg q); always @(posedge clk) q <= d; endmodule"
+
+
+def chain(stages):
+    """Per stage that many xors in a row, each with an input of its own, then a register."""
+    lines = [f"input [{sum(stages) - 1}:0] x, input clk, a, output y"]
+    lines = [f"module top({lines[0]});", "wire s0 = a;"]
+    place = 0
+    for stage, length in enumerate(stages):
+        # A balanced tree would be shorter, but not with an AND between the xors.
+        term = f"s{stage}"
+        for _ in range(length):
+            term = f"~({term} & x[{place}])"
+            place += 1
+        lines.append(f"reg s{stage + 1}; always @(posedge clk) s{stage + 1} <= {term};")
+    return "\n".join([*lines, f"assign y = s{len(stages)};", "endmodule"])
+
+
+def fails(verilog, library, top="top", **options):
+    with pytest.raises(SynthesisError) as caught:
+        synthesize(verilog, top, library, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", FLOWS)
+class TestEveryFlow:
+    def test_nand(self, generic, name):
+        result = synthesize(NAND, "top", generic, name)
+        assert (result.area, result.combinational, result.sequential) == (1.0, 1.0, 0.0)
+        assert result.cells == {"nand2": 1}
+        assert result.longest_path == 1
+        assert (result.top, result.flow, result.library) == ("top", name, generic)
+        assert re.fullmatch(r"yosys \d+\.\d+\S* \(pyosys\)", result.tool)
+        assert result.seconds > 0
+
+    def test_register(self, generic, name):
+        result = synthesize(DFF, "top", generic, name)
+        assert (result.area, result.combinational, result.sequential) == (6.0, 0.0, 6.0)
+        assert result.cells == {"dff": 1}
+        assert result.longest_path == 0
+
+    def test_adder(self, generic, name):
+        verilog = "module top(input [7:0] a, b, output [8:0] s); assign s = a + b; endmodule"
+        result = synthesize(verilog, "top", generic, name)
+        # A ripple adder of half and full adders of xors and nands takes 3.5 + 7 * 8; no 8-bit
+        # adder has fewer than 5 gates in a row of at most four inputs.
+        assert 35 < result.area < 75
+        assert 5 <= result.longest_path <= 16
+        assert result.sequential == 0
+
+    def test_longest_of_several_stages(self, generic, name):
+        result = synthesize(chain([3, 5, 2]), "top", generic, name)
+        assert result.sequential == 18
+        # abc may merge two NANDs into a gate of three inputs.
+        assert 3 <= result.longest_path <= 5
+        assert result.longest_path > synthesize(chain([2]), "top", generic, name).longest_path
+
+    def test_wires_have_no_area(self, generic, name):
+        verilog = "module top(input a, output y, z); assign y = a, z = 1; endmodule"
+        result = synthesize(verilog, "top", generic, name)
+        assert (result.area, result.cells, result.longest_path) == (0, {}, 0)
+
+
+def test_same_twice(generic):
+    verilog = "module top(input [7:0] a, b, output [15:0] p); assign p = a * b; endmodule"
+    first, second = (synthesize(verilog, "top", generic) for _ in range(2))
+    assert first.cells == second.cells
+
+
+def test_hierarchy_is_flattened(generic):
+    verilog = (
+        f"{NAND.replace('top', 'low')} module top(input a, output y); low l(a, a, y); endmodule"
+    )
+    assert synthesize(verilog, "top", generic).cells == {"inv": 1}
+
+
+def test_files(generic, tmp_path):
+    # Names with blanks, SystemVerilog, several files, and an assertion, which is no silicon.
+    low, top = tmp_path / "a low.v", tmp_path / "the top.sv"
+    low.write_text(NAND.replace("top", "low"))
+    top.write_text(
+        "module top(input logic clk, a, b, output logic y); low l(a, b, y);"
+        "always_ff @(posedge clk) begin assert (a != b); $display(a); end endmodule"
+    )
+    assert synthesize([low, top], "top", generic).cells == {"nand2": 1}
+
+
+def test_compressed_library(tmp_path):
+    path = tmp_path / "a library.lib.gz"
+    path.write_bytes(gzip.compress(GENERIC.read_bytes()))
+    assert synthesize(NAND, "top", read_liberty(path)).area == 1.0
+
+
+def test_nothing_is_printed(generic, capfd):
+    synthesize(NAND, "top", generic)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_unknown_flow(generic):
+    with pytest.raises(ValueError) as caught:
+        synthesize(NAND, "top", generic, "best")
+    assert str(caught.value) == "flow must be one of plain, bounded, not 'best'"
+
+
+class TestErrors:
+    def test_syntax(self, generic, tmp_path):
+        path = tmp_path / "wrong.v"
+        path.write_text("module top(input a output y); endmodule")
+        message = fails(path, generic)
+        assert message.startswith(f"yosys failed: {path}:1: syntax error, unexpected TOK_OUTPUT")
+
+    def test_syntax_in_text_names_no_temporary_folder(self, generic):
+        assert fails("module", generic).startswith("yosys failed: top.v:1: syntax error")
+
+    def test_top(self, generic):
+        assert fails(NAND, generic, "other") == "yosys failed: Module `other' not found!"
+
+    def test_missing_file(self, generic, tmp_path):
+        path = tmp_path / "none.v"
+        assert fails(path, generic).startswith(f"yosys failed: File `{path}' not found")
+
+    def test_unknown_module(self, generic):
+        message = fails("module top(output y); foo f(y); endmodule", generic)
+        assert message.startswith("yosys failed: Module `\\foo' referenced in module `\\top'")
+
+    def test_unmapped(self, generic):
+        black = "(* blackbox *) module foo(input a, output y); endmodule "
+        verilog = f"{black} module top(input a, output y); foo f(a, y); endmodule"
+        assert fails(verilog, generic) == (
+            "top: every cell must be one of library nmsparse_generic, not foo"
+        )
+
+    def test_undriven(self, generic):
+        verilog = "module top(input a, output y, z); assign y = ~a; endmodule"
+        assert fails(verilog, generic) == "top: every output must be driven, but z is not"
+        verilog = "module top(input a, output y); endmodule"
+        assert fails(verilog, generic) == "top: every output must be driven, but y is not"
+
+    def test_no_outputs(self, generic):
+        assert fails("module top(input a); endmodule", generic) == (
+            "top: a design must have an output; without, nothing of it is left"
+        )
+
+    def test_loop(self, generic):
+        verilog = (
+            "module top(input s, r, output q); wire p = ~(r & q); assign q = ~(s & p); endmodule"
+        )
+        message = fails(verilog, generic)
+        assert message.startswith("top: a combinational loop runs through or before cell ")
+
+    def test_cell_without_area(self, tmp_path):
+        path = tmp_path / "odd.lib"
+        text = GENERIC.read_text()
+        path.write_text(re.sub(r"(cell \(dff\) \{\n)\s+area : 6;", r"\1", text))
+        assert path.read_text() != text
+        assert fails(DFF, read_liberty(path)) == (
+            "top: every cell must have an area in library nmsparse_generic, not only some: "
+            "dff have none"
+        )
+
+    def test_area_of_zero(self, tmp_path):
+        path = tmp_path / "zero.lib"
+        path.write_text(re.sub(r"area : [0-9.]+;", "area : 0;", GENERIC.read_text()))
+        assert fails(NAND, read_liberty(path)) == "top: area must be more than 0, not 0"
+
+
+class TestGuards:
+    """A run that looks well must not pass without a sound report."""
+
+    @pytest.fixture
+    def child(self, monkeypatch, tmp_path):
+        def replace(program):
+            path = tmp_path / "child.py"
+            path.write_text(f"import json, os, pathlib, sys\n{program}")
+            monkeypatch.setattr(flow, "_CHILD", path)
+
+        return replace
+
+    def test_no_report(self, generic, child):
+        child("")
+        assert fails(NAND, generic) == "yosys ended without an error but left no netlist.json"
+
+    @pytest.mark.parametrize(
+        ("text", "how"),
+        [("", "broken"), ("{", "broken"), ("{}", "empty"), ('{"modules": {}}', "empty")],
+    )
+    def test_empty_report(self, generic, child, text, how):
+        child(f"pathlib.Path(sys.argv[1]).with_name('netlist.json').write_text({text!r})")
+        assert fails(NAND, generic) == f"yosys ended without an error but its netlist.json is {how}"
+
+    def test_other_module(self, generic, child):
+        text = json.dumps({"modules": {"other": {}}})
+        child(f"pathlib.Path(sys.argv[1]).with_name('netlist.json').write_text({text!r})")
+        assert fails(NAND, generic) == "yosys ended without an error but its netlist has no top"
+
+    def test_killed(self, generic, child):
+        child("print('Mapping ...', flush=True)\nos.kill(os.getpid(), 11)")
+        assert fails(NAND, generic) == (
+            "yosys was killed by signal 11 (Segmentation fault); "
+            "the last line of its log: Mapping ..."
+        )
+
+    def test_status(self, generic, child):
+        child("sys.exit(3)")
+        assert fails(NAND, generic) == (
+            "yosys ended with status 3; the last line of its log: (none)"
+        )
+
+    def test_no_pyosys(self, generic, monkeypatch):
+        monkeypatch.setattr(flow.importlib.util, "find_spec", lambda _: None)
+        assert fails(NAND, generic) == "synthesis needs pyosys: pip install pyosys"
+
+    def test_cancelled_ends_all_processes(self, generic, child, tmp_path):
+        mark = tmp_path / "mark"
+        # A grandchild, as abc is.
+        program = f"import time, pathlib; time.sleep(3); pathlib.Path({str(mark)!r}).touch()"
+        child(f"import subprocess\nsubprocess.run([sys.executable, '-c', {program!r}])")
+        cancel = Event()
+        cancel.set()
+        start = time.monotonic()
+        assert fails(NAND, generic, cancel=cancel) == "the synthesis was cancelled"
+        assert time.monotonic() - start < 3
+        time.sleep(3.5)
+        assert not mark.exists()
+
+    @staticmethod
+    def register(monkeypatch, mapping):
+        monkeypatch.setitem(FLOWS, "seeded", Flow("seeded", "a seeded fault", mapping))
+
+    def test_flow_that_does_not_map(self, generic, monkeypatch):
+        self.register(monkeypatch, lambda _: [])
+        assert fails(NAND, generic, flow="seeded") == (
+            "top: every cell must be one of library nmsparse_generic, not $_AND_, $_NOT_"
+        )
+
+    def test_flow_that_loses_the_design(self, generic, monkeypatch):
+        self.register(monkeypatch, lambda _: [["delete", "*"]])
+        assert fails(NAND, generic, flow="seeded").endswith("netlist.json is empty")
+
+    def test_flow_that_loses_cells(self, generic, monkeypatch):
+        plain = FLOWS["plain"].mapping
+        self.register(monkeypatch, lambda liberty: [*plain(liberty), ["delete", "*/t:nand2"]])
+        message = fails(NAND, generic, flow="seeded")
+        assert message == "top: every output must be driven, but y is not"
+
+    def test_report_of_another_library(self, tmp_path):
+        # The areas that yosys reads are not those that were read before.
+        path = tmp_path / "changed.lib"
+        path.write_text(GENERIC.read_text())
+        library = read_liberty(path)
+        path.write_text(re.sub(r"area : 1;", "area : 2;", path.read_text()))
+        assert fails(NAND, library) == (
+            "top: yosys reports an area of 2, but its netlist adds up to 1"
+        )
+
+
+def compare_matrix(n, m, width):
+    """Mask of the n largest of m keys; every lane counts the lanes that beat it."""
+    lines = [f"module top(input [{m * width - 1}:0] x, output [{m - 1}:0] mask);"]
+    lines += [f"wire [{width - 1}:0] k{j} = x[{j * width} +: {width}];" for j in range(m)]
+    beats = {}
+    for i in range(m):
+        for j in range(i + 1, m):
+            lines.append(f"wire b{j}_{i} = k{i} < k{j};")
+            beats[j, i], beats[i, j] = f"b{j}_{i}", f"~b{j}_{i}"
+    bits = (m - 1).bit_length()
+    for j in range(m):
+        terms = " + ".join(f"{{{bits - 1}'d0, {beats[i, j]}}}" for i in range(m) if i != j)
+        lines.append(f"wire [{bits - 1}:0] r{j} = {terms};")
+        lines.append(f"assign mask[{j}] = r{j} < {n};")
+    return "\n".join([*lines, "endmodule"])
+
+
+@pytest.mark.parametrize("name", FLOWS)
+@pytest.mark.parametrize(("n", "m", "area"), [(2, 4, 1580), (4, 8, 6965), (8, 16, 29566)])
+def test_reference_areas(sky130, name, n, m, area):
+    result = synthesize(compare_matrix(n, m, 16), "top", sky130, name)
+    assert result.area == pytest.approx(area, rel=0.025)
