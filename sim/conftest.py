@@ -6,12 +6,9 @@ from pathlib import Path
 import pytest
 
 from hw.config import UnitConfig
-from sim.captured import Captured, captured_activations
+from sim.captured import Captured, captured_activations, tokens_for
 from sim.runner import BenchResult, run_bench
 from sim.simulator import SIMULATORS, Simulator, SimulatorMissing, find_simulator
-
-#: Elements that one token gives at the captured layers: inputs of q, o, gate (576), down (1536).
-_ELEMENTS_PER_TOKEN = 3 * (3 * 576 + 1536)
 
 _PROPERTY = "bench"
 _SOURCE_PROPERTY = "captured"
@@ -41,8 +38,7 @@ def simulator(pytestconfig: pytest.Config) -> Simulator:
 @pytest.fixture(scope="session")
 def captured(pytestconfig: pytest.Config) -> Captured:
     """Activations enough for `--groups` groups of 32 lanes."""
-    groups = pytestconfig.getoption("--groups")
-    tokens = max(64, -(-groups * 32 // _ELEMENTS_PER_TOKEN))
+    tokens = tokens_for(pytestconfig.getoption("--groups"))
     return captured_activations(pytestconfig.rootpath / "build" / "captured", tokens)
 
 

@@ -1,7 +1,10 @@
 """Runs the benches on emitted Verilog, in any of the simulators."""
 
+import contextlib
 import json
 import shutil
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -61,6 +64,7 @@ def run_bench(
     captured: Path | None = None,
     tests: str | None = None,
     verilog: str | None = None,
+    progress: Callable[[int], object] | None = None,
 ) -> BenchResult:
     """Emit a unit, build it and hold it against its golden model.
 
@@ -82,6 +86,9 @@ def run_bench(
         Pattern of the names of the tests to run; None: all.
     verilog
         Verilog to be tested in place of what the generator emits.
+    progress
+        Called twice a second with the transfers that the running test has sent, from another
+        thread.
 
     Returns
     -------
@@ -103,9 +110,10 @@ def run_bench(
         seed=seed,
         captured=str(captured.resolve()) if captured else None,
         report=str(report.resolve()),
+        progress=str((folder / "progress").resolve()),
     )
     runner = get_runner(simulator.name)
-    with simulator.environment():
+    with simulator.environment(), _watch(folder / "progress", progress):
         try:
             runner.build(
                 sources=[source],
@@ -149,6 +157,28 @@ def run_bench(
             for key in ("groups", "checked", "mismatched", "cycles")
         )
     )
+
+
+@contextlib.contextmanager
+def _watch(path: Path, progress: Callable[[int], object] | None) -> Iterator[None]:
+    """Pass on what the simulation writes about its progress."""
+    if progress is None:
+        yield
+        return
+    done = threading.Event()
+
+    def poll() -> None:
+        while not done.wait(0.5):
+            with contextlib.suppress(OSError, ValueError):
+                progress(int(path.read_text()))
+
+    thread = threading.Thread(target=poll)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def _tail(folder: Path) -> str:

@@ -7,6 +7,7 @@ same numbers come from `area` and `areas` in Python.
 import argparse
 import os
 import re
+import signal
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -164,6 +165,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; the arguments are those of the command line if not given."""
     parser = _parser()
     given = vars(parser.parse_args(arguments))
+    # The mapper runs in a session of its own: without this it would outlive a killed report.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         _report(given)
     except (_UsageError, SynthesisError) as error:
@@ -172,6 +175,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except KeyboardInterrupt:
         parser.exit(130, f"{parser.prog}: interrupted\n")
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _report(given: dict[str, Any]) -> None:

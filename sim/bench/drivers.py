@@ -39,6 +39,11 @@ class Source:
         Payload ports in the order of the tuples sent.
     seed
         Of the garbage.
+
+    Attributes
+    ----------
+    sent
+        Payloads sent so far.
     """
 
     def __init__(self, dut: Any, names: Sequence[str], seed: int) -> None:
@@ -49,6 +54,7 @@ class Source:
         self._payload = [getattr(dut, f"i_{name}") for name in names]
         self._widths = [len(handle) for handle in self._payload]
         self._rng = random.Random(seed)
+        self.sent = 0
 
     def idle(self) -> None:
         """Offer nothing."""
@@ -70,6 +76,7 @@ class Source:
                 await self._clk.falling_edge
                 accepted = self._ready.value == 1 and self._rst.value == 0
                 await self._clk.rising_edge
+            self.sent += 1
         self.idle()
 
 

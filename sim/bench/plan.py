@@ -34,6 +34,8 @@ class Plan:
         File of activations for the kind ``captured``.
     report
         Where the numbers go.
+    progress
+        Where the number of transfers sent so far is written now and then.
     """
 
     unit: dict[str, Any]
@@ -42,6 +44,7 @@ class Plan:
     seed: int
     captured: str | None
     report: str
+    progress: str
     config: UnitConfig = field(init=False)
 
     def __post_init__(self) -> None:

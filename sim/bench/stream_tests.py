@@ -9,7 +9,7 @@ from typing import Any
 
 import cocotb
 from cocotb.clock import Clock
-from cocotb.triggers import with_timeout
+from cocotb.triggers import ClockCycles, with_timeout
 
 from hw.ports import input_payload, output_payload
 from sim.bench.checker import Checker
@@ -20,6 +20,8 @@ from sim.bench.plan import plan_from_environment
 PERIOD_NS = 10
 #: Cycles without an output after which nothing more is expected, beyond the latency.
 QUIET_CYCLES = 20
+#: Cycles between two reports of progress.
+PROGRESS_CYCLES = 500
 
 
 class Bench:
@@ -59,7 +61,16 @@ class Bench:
         """Send all payloads, watched by a timer."""
         # A transfer takes a few cycles under stalls on both sides; a unit that hangs takes forever.
         limit = 100 + 20 * (len(words) + self.config.latency_cycles)
+        showing = cocotb.start_soon(self._show_progress())
         await with_timeout(self.source.send(words, stalls), limit * PERIOD_NS, "ns")
+        showing.cancel()
+
+    async def _show_progress(self) -> None:
+        """Tell whoever started the simulation how far it has come."""
+        path = Path(self.plan.progress)
+        while True:
+            path.write_text(str(self.source.sent))
+            await ClockCycles(self.clk, PROGRESS_CYCLES)
 
     async def drain(self) -> None:
         """Take all outputs without stalls, then make sure that no more come."""

@@ -1,0 +1,294 @@
+import dataclasses
+
+import pytest
+
+from hw.config import METADATA, SELECTORS, UNITS, ConfigError, UnitConfig
+from hw.formats import FORMATS
+from hw.generate import _config, _parser
+
+FORMAT_NAMES = "int4, int8, int16, fp16, bf16, fp8_e4m3, fp8_e5m2"
+IDENTIFIER_RULE = "must be a Verilog identifier and no keyword"
+PE_PIPELINE_RULE = "must be between 1 and 32 in a pe, whose accumulator is a stage"
+
+PE = {"unit": "pe", "dtype": "int8"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "parameter", "rule"),
+    [
+        ({"n": 5}, "n", "must be between 1 and m = 4, not 5"),
+        ({"n": 0}, "n", "must be between 1 and m = 4, not 0"),
+        ({"n": -1}, "n", "must be between 1 and m = 4, not -1"),
+        ({"n": 1, "m": 1}, "m", "must be between 2 and 64, not 1"),
+        ({"m": 0}, "m", "must be between 2 and 64, not 0"),
+        ({"m": -4}, "m", "must be between 2 and 64, not -4"),
+        ({"m": 65}, "m", "must be between 2 and 64, not 65"),
+        (
+            {"unit": "sorter"},
+            "unit",
+            "must be one of sparsifier, selector, encoder, decoder, pe, not 'sorter'",
+        ),
+        ({"unit": "PE"}, "unit", f"must be one of {', '.join(UNITS)}, not 'PE'"),
+        ({"dtype": "fp32"}, "dtype", f"must be one of {FORMAT_NAMES}, not 'fp32'"),
+        ({"dtype": ""}, "dtype", f"must be one of {FORMAT_NAMES}, not ''"),
+        (
+            {"selector": "bubble"},
+            "selector",
+            f"must be one of auto, {', '.join(SELECTORS)}, not 'bubble'",
+        ),
+        ({"goal": "power"}, "goal", "must be one of area, delay, density, not 'power'"),
+        (
+            {"metadata": "ranks"},
+            "metadata",
+            f"must be one of {', '.join(METADATA)}, not 'ranks'",
+        ),
+        ({"overflow": "trap"}, "overflow", "must be one of wrap, saturate, not 'trap'"),
+        ({"weight_dtype": "int3"}, "weight_dtype", f"must be one of {FORMAT_NAMES}, not 'int3'"),
+        (
+            {"unit": "pe"},
+            "dtype",
+            "must be one of int4, int8, int16 in a pe, not 'bf16'",
+        ),
+        (
+            {**PE, "weight_dtype": "fp8_e4m3"},
+            "weight_dtype",
+            "must be one of int4, int8, int16 in a pe, not 'fp8_e4m3'",
+        ),
+        ({"pipeline": -1}, "pipeline", "must be between 0 and 32, not -1"),
+        ({"pipeline": 33}, "pipeline", "must be between 0 and 32, not 33"),
+        ({**PE, "pipeline": 0}, "pipeline", f"{PE_PIPELINE_RULE}, not 0"),
+        ({**PE, "pipeline": -1}, "pipeline", f"{PE_PIPELINE_RULE}, not -1"),
+        ({**PE, "pipeline": 33}, "pipeline", f"{PE_PIPELINE_RULE}, not 33"),
+        ({**PE, "acc_width": 1}, "acc_width", "must be between 2 and 64, not 1"),
+        ({**PE, "acc_width": 65}, "acc_width", "must be between 2 and 64, not 65"),
+        ({"name": "module"}, "name", f"{IDENTIFIER_RULE}, not 'module'"),
+        ({"name": "logic"}, "name", f"{IDENTIFIER_RULE}, not 'logic'"),
+        ({"name": ""}, "name", f"{IDENTIFIER_RULE}, not ''"),
+        ({"name": "2of4"}, "name", f"{IDENTIFIER_RULE}, not '2of4'"),
+        ({"name": "top-level"}, "name", f"{IDENTIFIER_RULE}, not 'top-level'"),
+        ({"name": "a/b"}, "name", f"{IDENTIFIER_RULE}, not 'a/b'"),
+        ({"name": "top\n"}, "name", f"{IDENTIFIER_RULE}, not 'top\\n'"),
+        ({"name": "größe"}, "name", f"{IDENTIFIER_RULE}, not 'größe'"),
+        ({"name": "a$b"}, "name", f"{IDENTIFIER_RULE}, not 'a$b'"),
+    ],
+)
+def test_broken_rules(changes, parameter, rule):
+    with pytest.raises(ConfigError) as caught:
+        UnitConfig(**{"n": 2, "m": 4, **changes})
+    assert str(caught.value) == f"{parameter} {rule}"
+    assert (caught.value.parameter, caught.value.rule) == (parameter, rule)
+    assert isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"n": 2.0}, "n must be an integer, not 2.0"),
+        ({"n": "2"}, "n must be an integer, not '2'"),
+        ({"n": None}, "n must be an integer, not None"),
+        ({"m": 4.5}, "m must be an integer, not 4.5"),
+        ({"pipeline": 1.0}, "pipeline must be an integer, not 1.0"),
+        ({"acc_width": "32"}, "acc_width must be an integer, not '32'"),
+        ({"check": 1}, "check must be True or False, not 1"),
+        ({"check": "on"}, "check must be True or False, not 'on'"),
+        ({"check": None}, "check must be True or False, not None"),
+        ({"unit": None}, "unit must be a string, not None"),
+        ({"unit": ["pe"]}, "unit must be a string, not ['pe']"),
+        ({"dtype": 16}, "dtype must be a string, not 16"),
+        ({"selector": 0}, "selector must be a string, not 0"),
+        ({"goal": b"area"}, "goal must be a string, not b'area'"),
+        ({"metadata": True}, "metadata must be a string, not True"),
+        ({"overflow": 2}, "overflow must be a string, not 2"),
+        ({"weight_dtype": 8}, "weight_dtype must be a string, not 8"),
+        ({"name": 5}, "name must be a string, not 5"),
+    ],
+)
+def test_wrong_kinds(changes, message):
+    with pytest.raises(TypeError) as caught:
+        UnitConfig(**{"n": 2, "m": 4, **changes})
+    assert str(caught.value) == message
+
+
+def test_integers_of_other_libraries_become_plain():
+    import torch
+
+    config = UnitConfig(n=torch.tensor(2), m=torch.tensor(4))
+    assert (type(config.n), type(config.m)) == (int, int)
+    assert config == UnitConfig(n=2, m=4)
+
+
+def test_defaults_and_immutability():
+    config = UnitConfig(n=8, m=16)
+    assert dataclasses.asdict(config) == {
+        "n": 8,
+        "m": 16,
+        "unit": "sparsifier",
+        "dtype": "bf16",
+        "selector": "auto",
+        "goal": "density",
+        "metadata": "bitmap",
+        "pipeline": 1,
+        "weight_dtype": None,
+        "acc_width": 32,
+        "overflow": "wrap",
+        "check": True,
+        "name": None,
+    }
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.n = 4
+    with pytest.raises(TypeError):
+        UnitConfig(8, 16)
+    assert hash(config) == hash(UnitConfig(n=8, m=16))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "top"),
+    [
+        ({}, "nm_sparsifier_8_16_bf16"),
+        ({"dtype": "fp8_e4m3", "metadata": "index", "pipeline": 3}, "nm_sparsifier_8_16_fp8_e4m3"),
+        ({"unit": "selector"}, "nm_selector_8_16_bf16"),
+        ({"unit": "selector", "metadata": "index", "goal": "area"}, "nm_selector_8_16_bf16"),
+        ({"unit": "encoder"}, "nm_encoder_8_16_bitmap"),
+        ({"unit": "encoder", "metadata": "index"}, "nm_encoder_8_16_index"),
+        ({"unit": "decoder", "metadata": "index", "dtype": "int4"}, "nm_decoder_8_16_index"),
+        ({"unit": "pe", "dtype": "int8"}, "nm_pe_8_16_int8"),
+        ({"unit": "pe", "dtype": "int8", "weight_dtype": "int8"}, "nm_pe_8_16_int8"),
+        ({"unit": "pe", "dtype": "int8", "weight_dtype": "int4"}, "nm_pe_8_16_int8_int4"),
+        (
+            {"unit": "pe", "dtype": "int8", "acc_width": 24, "overflow": "saturate"},
+            "nm_pe_8_16_int8",
+        ),
+        ({"weight_dtype": "int4"}, "nm_sparsifier_8_16_bf16"),
+        ({"name": "keep_half"}, "keep_half"),
+        ({"unit": "encoder", "name": "_E1"}, "_E1"),
+    ],
+)
+def test_top_names(parameters, top):
+    assert UnitConfig(n=8, m=16, **parameters).top == top
+
+
+@pytest.mark.parametrize(
+    ("n", "m", "bitmap", "index"),
+    [
+        (2, 4, 4, 4),
+        (4, 8, 8, 12),
+        (8, 16, 16, 32),
+        (16, 32, 32, 80),
+        (1, 2, 2, 1),
+        (3, 5, 5, 9),
+        (64, 64, 64, 384),
+        (7, 33, 33, 42),
+    ],
+)
+def test_metadata_widths(n, m, bitmap, index):
+    assert UnitConfig(n=n, m=m).metadata_width == bitmap
+    assert UnitConfig(n=n, m=m, metadata="index").metadata_width == index
+
+
+@pytest.mark.parametrize(
+    ("m", "width"), [(2, 1), (3, 2), (4, 2), (5, 3), (8, 3), (9, 4), (63, 6), (64, 6)]
+)
+def test_index_width(m, width):
+    assert UnitConfig(n=1, m=m).index_width == width
+
+
+@pytest.mark.parametrize("pipeline", [0, 1, 7, 32])
+def test_latency(pipeline):
+    config = UnitConfig(n=2, m=4, pipeline=pipeline)
+    assert (config.latency_cycles, config.initiation_interval) == (pipeline, 1)
+
+
+def test_formats():
+    config = UnitConfig(n=2, m=4, unit="pe", dtype="int8", weight_dtype="int4")
+    assert config.format is FORMATS["int8"]
+    assert config.weight_format is FORMATS["int4"]
+    assert UnitConfig(n=2, m=4, unit="pe", dtype="int16").weight_format is FORMATS["int16"]
+    # Bits, bits of the key, exponent, mantissa: DESIGN's table.
+    assert {
+        name: (f.width, f.key_width, f.exponent_width, f.mantissa_width)
+        for name, f in FORMATS.items()
+    } == {
+        "int4": (4, 4, 0, 0),
+        "int8": (8, 8, 0, 0),
+        "int16": (16, 16, 0, 0),
+        "fp16": (16, 15, 5, 10),
+        "bf16": (16, 15, 8, 7),
+        "fp8_e4m3": (8, 7, 4, 3),
+        "fp8_e5m2": (8, 7, 5, 2),
+    }
+
+
+@pytest.mark.parametrize("goal", ["area", "delay", "density"])
+def test_auto_is_resolved(goal):
+    config = UnitConfig(n=2, m=4, goal=goal)
+    assert config.resolved_selector in SELECTORS
+    assert config.parameters["selector"] == config.resolved_selector
+    assert "goal" not in config.parameters
+
+
+EXPLICIT = [
+    {"selector": "compare_matrix", "dtype": "int4", "pipeline": 0, "metadata": "index"},
+    {"selector": "compare_matrix", "unit": "selector", "dtype": "fp8_e5m2", "pipeline": 32},
+    {"unit": "encoder", "metadata": "index", "name": "my_encoder"},
+    {"unit": "decoder", "pipeline": 2},
+    {
+        "unit": "pe",
+        "dtype": "int16",
+        "weight_dtype": "int4",
+        "metadata": "index",
+        "acc_width": 48,
+        "overflow": "saturate",
+        "check": False,
+        "pipeline": 5,
+        "name": "mac",
+    },
+]
+
+
+def parse(command: str) -> UnitConfig:
+    *prog, n_option = command.split()[:4]
+    assert prog == ["python", "-m", "hw.generate"]
+    assert n_option == "--unit"
+    parser = _parser()
+    return _config(parser, vars(parser.parse_args(command.split()[3:])))
+
+
+@pytest.mark.parametrize("parameters", EXPLICIT)
+def test_command_gives_the_configuration_back(parameters):
+    config = UnitConfig(n=3, m=7, **parameters)
+    assert parse(config.command) == config
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_command_of_defaults_makes_the_same_unit(unit):
+    config = UnitConfig(n=3, m=7, unit=unit, dtype="int8")
+    again = parse(config.command)
+    assert again.parameters == config.parameters
+    assert (again.top, again.command) == (config.top, config.command)
+
+
+def test_command_text():
+    assert UnitConfig(n=8, m=16).command == (
+        "python -m hw.generate --unit sparsifier --n 8 --m 16 --dtype bf16"
+        " --selector compare_matrix --metadata bitmap --pipeline 1"
+    )
+    assert UnitConfig(n=8, m=16, unit="encoder", metadata="index", name="e").command == (
+        "python -m hw.generate --unit encoder --n 8 --m 16 --metadata index --pipeline 1 --name e"
+    )
+    assert UnitConfig(n=2, m=4, unit="pe", dtype="int8", check=False).command == (
+        "python -m hw.generate --unit pe --n 2 --m 4 --dtype int8 --weight-dtype int8"
+        " --metadata bitmap --acc-width 32 --overflow wrap --check off --pipeline 1"
+    )
+
+
+def test_parameters_of():
+    assert UnitConfig.parameters_of(["encoder"]) == {"n", "m", "metadata", "pipeline"}
+    assert UnitConfig.parameters_of(["encoder", "selector"]) == {
+        "n", "m", "metadata", "pipeline", "dtype", "selector",
+    }  # fmt: skip
+    assert UnitConfig.parameters_of([]) == {"n", "m"}
+
+
+def test_truth_values_are_no_pattern():
+    """A bool is an integer to Python; names and commands must still hold digits."""
+    assert UnitConfig(n=True, m=4).top == "nm_sparsifier_1_4_bf16"

@@ -1,0 +1,178 @@
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from hw.config import UnitConfig
+from hw.emit import Emission, emit
+
+ROOT = Path(__file__).parents[2]
+
+CONFIGS = {
+    config.top: config
+    for config in (
+        UnitConfig(n=2, m=4, dtype="int4", metadata="index", pipeline=3),
+        UnitConfig(n=3, m=7, dtype="fp8_e4m3"),
+        UnitConfig(n=2, m=4, unit="selector", dtype="int4", pipeline=0),
+        UnitConfig(n=4, m=4, unit="selector", dtype="bf16"),
+        UnitConfig(n=3, m=5, unit="encoder"),
+        UnitConfig(n=3, m=5, unit="encoder", metadata="index", pipeline=0),
+        UnitConfig(n=3, m=7, unit="decoder", metadata="index", pipeline=2),
+        UnitConfig(n=1, m=2, unit="decoder", pipeline=0),
+        UnitConfig(n=2, m=4, unit="pe", dtype="int8", weight_dtype="int4", pipeline=2),
+        UnitConfig(
+            n=1,
+            m=3,
+            unit="pe",
+            dtype="int4",
+            metadata="index",
+            check=False,
+            acc_width=2,
+            overflow="saturate",
+        ),
+        UnitConfig(n=2, m=4, unit="pe", dtype="int4", acc_width=64, name="wide_pe"),
+    )
+}
+
+
+@cache
+def emission(top: str) -> Emission:
+    return emit(CONFIGS[top])
+
+
+every_unit = pytest.mark.parametrize("top", CONFIGS)
+
+
+def code(verilog: str) -> str:
+    """The Verilog without its comments."""
+    return re.sub(r"//[^\n]*|/\*.*?\*/", "", verilog, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("top", ["nm_sparsifier_2_4_int4", "nm_pe_2_4_int8_int4"])
+def test_same_bytes_in_every_process(top, tmp_path):
+    command = CONFIGS[top].command.split()[1:]
+    made = []
+    for seed, folder in (("1", tmp_path / "first"), ("2", tmp_path / "second/below")):
+        subprocess.run(
+            [sys.executable, *command, "-o", str(folder)],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": seed, "TZ": f"UTC+{seed}"},
+            check=True,
+            capture_output=True,
+        )
+        made.append([(folder / f"{top}.{ending}").read_bytes() for ending in ("v", "json")])
+    assert made[0] == made[1]
+    assert made[0] == [emission(top).verilog.encode(), emission(top).manifest_text.encode()]
+
+
+@every_unit
+def test_one_module_of_plain_names(top):
+    text = code(emission(top).verilog)
+    assert re.findall(r"\bmodule\s+(\S+?)\(", text) == [top]
+    assert text.count("endmodule") == 1
+    assert "\\" not in text
+    assert "(*" not in text
+    assert '"' not in text
+    # Nothing that simulators alone run, and no state but flip-flops.
+    assert not re.search(r"\$(display|finish|random)|\binitial\b|\blogic\b|\balways_", text)
+
+
+@every_unit
+def test_nothing_of_the_machine(top):
+    for text in (emission(top).verilog, emission(top).manifest_text):
+        for word in ("/tmp", "/home", "/root", "/usr", str(ROOT), sys.prefix, ".venv", "Generated"):
+            assert word not in text
+        assert not re.search(r"\b20\d\d-\d\d|\d\d:\d\d:\d\d", text)
+        assert text.isascii()
+        assert text.endswith("\n")
+
+
+@every_unit
+def test_ports_are_those_of_the_manifest(top):
+    text = code(emission(top).verilog)
+    manifest = emission(top).manifest
+    header = re.search(rf"^module {top}\(([^)]*)\);", text, flags=re.MULTILINE)
+    names = [name.strip() for name in header[1].split(",")]
+    assert names == [port["name"] for port in manifest["ports"]]
+    declared = {
+        name: (direction, int(high or 0) + 1)
+        for direction, high, name in re.findall(
+            r"^\s*(input|output)\s+(?:(?:wire|reg)\s+)?(?:\[(\d+):0\]\s*)?(\w+);",
+            text,
+            flags=re.MULTILINE,
+        )
+    }
+    assert declared == {
+        port["name"]: (port["direction"], port["width"]) for port in manifest["ports"]
+    }
+    for port in manifest["ports"]:
+        bits = [
+            field["offset"] + bit
+            for field in port["fields"]
+            for bit in range(field["count"] * field["width"])
+        ]
+        assert bits == list(range(port["width"]))
+
+
+@every_unit
+def test_header_says_what_it_is(top):
+    verilog, manifest = emission(top).verilog, emission(top).manifest
+    lines = verilog.splitlines()
+    assert lines[0].startswith(f"// {top}: ")
+    assert lines[1].startswith(f"// Latency {manifest['latency_cycles']} cycles, ")
+    comment = " ".join(line.removeprefix("//").strip() for line in lines[: lines.index("")])
+    assert f"Made by: {manifest['command']} " in comment
+    assert f"yosys {manifest['tools']['yosys']}" in comment
+
+
+@every_unit
+def test_manifest_text(top):
+    manifest = emission(top).manifest
+    assert json.loads(emission(top).manifest_text) == manifest
+    assert emission(top).top == manifest["top"] == top
+    assert manifest["parameters"] == CONFIGS[top].parameters
+
+
+@every_unit
+def test_combinational_units_have_no_registers(top):
+    clocked = "posedge" in code(emission(top).verilog)
+    assert clocked == bool(CONFIGS[top].pipeline)
+
+
+@every_unit
+def test_a_simulator_reads_it_without_warnings(top, tmp_path):
+    iverilog = shutil.which("iverilog")
+    if iverilog is None:
+        pytest.skip("iverilog is not installed")
+    source = tmp_path / f"{top}.v"
+    source.write_text(emission(top).verilog)
+    run = subprocess.run(
+        [iverilog, "-g2005", "-Wall", "-s", top, "-o", str(tmp_path / "out"), str(source)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+
+
+def test_names_of_ports_may_name_the_top():
+    """Modules and nets have name spaces of their own."""
+    verilog = emit(UnitConfig(n=1, m=2, dtype="int4", name="i_data")).verilog
+    assert "\nmodule i_data(\n  clk,\n" in verilog
+
+
+def test_a_failing_yosys_is_an_error(monkeypatch):
+    import hw.emit as module
+
+    monkeypatch.setattr(module, "_YOSYS_SCRIPT", "no_such_pass\n")
+    with pytest.raises(RuntimeError) as caught:
+        emit(UnitConfig(n=1, m=2, dtype="int4"))
+    message = str(caught.value)
+    assert message.startswith("yosys failed to write nm_sparsifier_1_2_int4: ")
+    assert "no_such_pass" in message
