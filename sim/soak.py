@@ -3,6 +3,8 @@
 Each pattern's result is kept in the folder: a run that was stopped goes on where it was.
 """
 
+import argparse
+import hashlib
 import json
 import sys
 from collections.abc import Sequence
@@ -14,12 +16,13 @@ from tqdm import tqdm
 
 from hw.cli import CommandParser
 from hw.config import UnitConfig
+from hw.emit import emit
 from hw.files import write_files
-from sim.captured import Captured, captured_activations, tokens_for
+from sim.captured import Captured, captured_activations, given_activations, tokens_for
 from sim.configurations import MAIN_PATTERNS
 from sim.runner import BenchError, BenchResult, run_bench
 from sim.simulator import SIMULATORS, Simulator, SimulatorMissing, find_simulator
-from sw.activations import read_activations
+from sw.activations import ActivationsError, read_activations
 
 __all__ = ["main", "soak"]
 
@@ -48,20 +51,36 @@ def soak(
     return result
 
 
+def _digest(config: UnitConfig, captured: Captured, groups: int, simulator: Simulator) -> str:
+    """Tells results of the same Verilog, groups and simulator from all others."""
+    digest = hashlib.sha256(emit(config).verilog.encode())
+    digest.update(captured.path.read_bytes())
+    digest.update(f"{groups} {simulator.name} {simulator.version}".encode())
+    return digest.hexdigest()[:12]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status."""
     parser = CommandParser(prog=_PROG, description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--groups", type=int, default=100_000, help="captured groups per pattern")
     parser.add_argument("--sim", choices=("auto", *SIMULATORS), default="auto", help="simulator")
+    parser.add_argument(
+        "--activations",
+        type=Path,
+        metavar="FILE",
+        default=argparse.SUPPRESS,
+        help="what python -m sw.capture wrote (default: the default model is run)",
+    )
     parser.add_argument("-o", "--output", type=Path, default=Path("build/soak"), help="folder")
     options = parser.parse_args(arguments)
     if options.groups < 1:
         parser.error(f"--groups must be at least 1, not {options.groups}")
     try:
+        given = given_activations(options.activations) if "activations" in options else None
         simulator = find_simulator(options.sim)
-    except SimulatorMissing as error:
+    except (ActivationsError, SimulatorMissing) as error:
         parser.error(str(error))
-    captured = captured_activations(
+    captured = given or captured_activations(
         options.output / "captured", tokens_for(options.groups), progress=True
     )
     print(f"simulator: {simulator.name} {simulator.version}; activations: {captured.source}")
@@ -70,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for n, m in MAIN_PATTERNS:
         config = UnitConfig(n=n, m=m)
         groups = min(options.groups, len(read_activations(captured.path).groups(m)))
-        kept = options.output / f"{config.top}_{groups}_{simulator.name}.json"
+        kept = options.output / f"{config.top}_{_digest(config, captured, groups, simulator)}.json"
         if kept.exists():
             print(f"{config.top}: {groups} groups were checked before, see {kept}")
         else:

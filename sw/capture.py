@@ -46,6 +46,7 @@ from sw.activations import DTYPES, FORMAT, FORMAT_VERSION, Activations, is_activ
 from sw.errors import InputError
 from sw.linears import PROJECTIONS, find_linears, linear_name
 from sw.model import LanguageModel, default_model_file, load_model
+from sw.progress import ticking
 from sw.text import Text, load_text
 
 __all__ = ["DISTINCT", "SPREAD", "capture", "main"]
@@ -408,10 +409,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise InputError(f"dtype must be one of {', '.join(DTYPES)}, not {options.dtype!r}")
         _check_output(options.output)
         text = load_text(getattr(options, "text", None))
-        shown = f"{default_model_file().name}: 5 to 20 seconds" if model is None else model
-        print(f"loading {shown}", file=sys.stderr, flush=True)
+        shown = default_model_file().name if model is None else model
+        with ticking(f"loading {shown}"):
+            language_model = load_model(model)
         activations = capture(
-            load_model(model),
+            language_model,
             text,
             projections=projections,
             layers=layers,
