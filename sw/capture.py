@@ -38,15 +38,14 @@ from typing import Any
 
 import tabulate
 import torch
-import tqdm
 
 from hw.cli import CommandParser
+from hw.progress import progress_bar, ticking
 from hw.version import VERSION
 from sw.activations import DTYPES, FORMAT, FORMAT_VERSION, Activations, is_activations_file
 from sw.errors import InputError
 from sw.linears import PROJECTIONS, find_linears, linear_name
 from sw.model import LanguageModel, default_model_file, load_model
-from sw.progress import ticking
 from sw.text import Text, load_text
 
 __all__ = ["DISTINCT", "SPREAD", "capture", "main"]
@@ -121,7 +120,7 @@ def capture(
         )
 
     rows: dict[str, list[torch.Tensor]] = {name: [] for name in linears}
-    bar = tqdm.tqdm(total=stop - start, desc="capture", unit="token", disable=not progress)
+    bar = progress_bar(total=stop - start, desc="capture", unit="token", disable=not progress)
     with bar:
         for begin in range(start, stop, window):
             window_ids = token_ids[begin : min(begin + window, stop)]

@@ -51,6 +51,8 @@ def _pe(config: UnitConfig, inputs: Payload) -> Payload:
     values = signed(inputs["values"], config.format.width)
     weights = signed(inputs["weights"], config.weight_format.width)
     dots = group_dot_product(values, mask, weights)
+    if not config.check:
+        error = torch.zeros_like(error)
     ends = inputs["last"].flatten().nonzero().flatten() + 1
     starts = torch.cat([ends.new_zeros(1), ends[:-1]])
     lengths = ends - starts
@@ -58,7 +60,7 @@ def _pe(config: UnitConfig, inputs: Payload) -> Payload:
     # Reductions of one length at a time.
     for length in lengths.unique().tolist():
         chosen = (lengths == length).nonzero().flatten()
-        groups = starts[chosen].unsqueeze(-1) + torch.arange(length)
+        groups = starts[chosen].unsqueeze(-1) + torch.arange(length, device=starts.device)
         total, failed = accumulate(
             dots[groups], error[groups], acc_width=config.acc_width, overflow=config.overflow
         )

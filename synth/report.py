@@ -7,18 +7,17 @@ same numbers come from `area` and `areas` in Python.
 import argparse
 import os
 import re
-import signal
 import shlex
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-from tqdm import tqdm
 
 from hw.cli import CommandParser
 from hw.config import METADATA, UNITS, ConfigError, UnitConfig
 from hw.files import write_files
 from hw.formats import FORMATS
+from hw.progress import progress_bar
 from synth.area import AreaResult, Design, area, areas, default_jobs
 from synth.flow import DEFAULT_FLOW, FLOWS, SynthesisError
 from synth.liberty import GENERIC, LibertyError, Library, read_liberty
@@ -194,7 +193,7 @@ def _report(given: dict[str, Any]) -> None:
         except BaselineError as error:
             raise _UsageError(f"argument --baseline: {error}") from error
 
-    with tqdm(total=len(designs), unit="design", desc="area", leave=False, disable=None) as bar:
+    with progress_bar(total=len(designs), unit="design", desc="area", leave=False) as bar:
         results = areas(
             designs,
             library=library,

@@ -72,7 +72,8 @@ class Accumulator(wiring.Component):
             m.d.sync += total.eq(Mux(group.error, 0, self._limited(after)))
         with m.If(take):
             m.d.sync += [
-                error.eq(group.error | (error & ~fresh)),
+                # Without the check the flag is a constant, and no register is left of it.
+                error.eq((group.error | (error & ~fresh)) if self._config.check else 0),
                 fresh.eq(group.last),
             ]
         with m.If(self.i.ready):

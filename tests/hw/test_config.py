@@ -203,7 +203,7 @@ def test_formats():
     assert config.format is FORMATS["int8"]
     assert config.weight_format is FORMATS["int4"]
     assert UnitConfig(n=2, m=4, unit="pe", dtype="int16").weight_format is FORMATS["int16"]
-    # Bits, bits of the key, exponent, mantissa: DESIGN's table.
+    # Bits, bits of the key, exponent, mantissa.
     assert {
         name: (f.width, f.key_width, f.exponent_width, f.mantissa_width)
         for name, f in FORMATS.items()

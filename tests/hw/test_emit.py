@@ -125,7 +125,10 @@ def test_header_says_what_it_is(top):
     verilog, manifest = emission(top).verilog, emission(top).manifest
     lines = verilog.splitlines()
     assert lines[0].startswith(f"// {top}: ")
-    assert lines[1].startswith(f"// Latency {manifest['latency_cycles']} cycles, ")
+    assert lines[1] == (
+        f"// Latency in cycles: {manifest['latency_cycles']}.  Cycles from group to group when "
+        f"nothing stalls: {manifest['initiation_interval']}."
+    )
     comment = " ".join(line.removeprefix("//").strip() for line in lines[: lines.index("")])
     assert f"Made by: {manifest['command']} " in comment
     assert f"yosys {manifest['tools']['yosys']}" in comment

@@ -1,4 +1,4 @@
-"""Proofs over all inputs that combinational units do what DESIGN says.
+"""Proofs over all inputs that combinational units do what their definitions say.
 
 Each definition is written in Verilog here, apart from the gateware.  Beside each proof runs another
 one with a mistake in the definition, which must fail: a proof that cannot fail proves nothing.
@@ -232,7 +232,7 @@ endmodule
 """
 
 
-PATTERNS = [(1, 2), (2, 4), (3, 7), (4, 4), (1, 5), (4, 8)]
+PATTERNS = [(2, 4), (3, 7), (4, 4), (1, 5)]
 
 
 @pytest.mark.parametrize("metadata", ["bitmap", "index"])
@@ -264,7 +264,7 @@ endmodule
 @pytest.mark.parametrize(("n", "m"), PATTERNS)
 def test_decoder_reports_every_illegal_code(n, m, metadata, tmp_path):
     config = UnitConfig(n=n, m=m, unit="decoder", metadata=metadata, pipeline=0)
-    # A decoder that took too few ones, or an index that comes twice or lies past the end.
+    # Too few ones would be legal; an index may come twice; with one index, none is legal.
     mistake = {"legal": "ones <= N", "wrong": "<" if n > 1 else ">"}
     good = decoder_miter("good", config)
     prove(tmp_path, [config], good, decoder_miter("bad", config, **mistake))

@@ -58,7 +58,7 @@ BAD = [
     ),
     (
         "--n 2 --m 4 --unit pe",
-        "--dtype must be one of int4, int8, int16 in a pe, not 'bf16'",
+        "--dtype must be one of int4, int8, int16 in a pe, not 'bf16', the default",
     ),
     (
         "--n 2 --m 4 --unit pe --dtype int8 --weight-dtype bf16",
@@ -208,7 +208,7 @@ def port(name, direction, *content):
 
 
 def stream_ports(inputs, outputs):
-    """The table of DESIGN, section 4, in the order of the manifest."""
+    """All ports of a unit with one stream in and one out, in the order of the manifest."""
     return [
         port("clk", "input"),
         port("rst", "input"),

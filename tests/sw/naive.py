@@ -1,0 +1,81 @@
+"""The definitions, one group at a time in plain Python: slow and obvious."""
+
+import random
+
+from hw.formats import FORMATS
+
+#: Awkward codes of each format: zeros, smallest, largest, most negative, infinities, NaNs.
+AWKWARD = {
+    "int4": [0x0, 0x1, 0x7, 0x8, 0x9, 0xF],
+    "int8": [0x00, 0x01, 0x7F, 0x80, 0x81, 0xFF],
+    "int16": [0x0000, 0x0001, 0x7FFF, 0x8000, 0x8001, 0xFFFF],
+    "fp16": [0x0000, 0x8000, 0x0001, 0x8001, 0x7BFF, 0x7C00, 0xFC00, 0x7C01, 0x7E00, 0xFFFF],
+    "bf16": [0x0000, 0x8000, 0x0001, 0x8001, 0x7F7F, 0x7F80, 0xFF80, 0x7F81, 0x7FC0, 0xFFFF],
+    "fp8_e4m3": [0x00, 0x80, 0x01, 0x81, 0x7E, 0xFE, 0x7F, 0xFF],
+    "fp8_e5m2": [0x00, 0x80, 0x01, 0x81, 0x7B, 0x7C, 0xFC, 0x7D, 0x7E, 0xFF],
+}
+
+PATTERNS = [(2, 4), (4, 8), (8, 16), (1, 2), (3, 5), (4, 4), (1, 7), (6, 7), (33, 64)]
+
+
+def signed(code: int, width: int) -> int:
+    return code - (1 << width) if code >> (width - 1) else code
+
+
+def key(code: int, dtype: str) -> int:
+    width = FORMATS[dtype].width
+    return abs(signed(code, width)) if dtype.startswith("int") else code & ~(1 << (width - 1))
+
+
+def kept(keys: list[int], n: int) -> list[int]:
+    """Lanes that fewer than n lanes beat, ascending."""
+    lanes = range(len(keys))
+
+    def beats(i: int, j: int) -> bool:
+        return keys[i] > keys[j] or (keys[i] == keys[j] and i < j)
+
+    return [j for j in lanes if sum(beats(i, j) for i in lanes) < n]
+
+
+def bitmap(lanes: list[int], m: int) -> list[int]:
+    return [int(lane in lanes) for lane in range(m)]
+
+
+def read_meta(fields: list[int], n: int, m: int, code: str) -> list[int] | None:
+    """Lanes that the metadata names; None: it is illegal."""
+    if code == "bitmap":
+        lanes = [lane for lane in range(m) if fields[lane]]
+        return lanes if len(lanes) == n else None
+    legal = all(lane < m for lane in fields) and fields == sorted(set(fields))
+    return fields if legal else None
+
+
+def limited(value: int, width: int, overflow: str) -> int:
+    low, high = -(1 << (width - 1)), (1 << (width - 1)) - 1
+    if overflow == "saturate":
+        return min(max(value, low), high)
+    return low + (value - low) % (1 << width)
+
+
+def words(fields: list[int], width: int) -> int:
+    """The port that holds the fields, the first in its lowest bits."""
+    return sum(field << (k * width) for k, field in enumerate(fields))
+
+
+def groups(dtype: str, m: int, count: int, seed: int) -> list[list[int]]:
+    """Random codes, and groups of few and awkward ones, full of ties."""
+    chosen = random.Random(seed)
+    every = range(1 << FORMATS[dtype].width)
+    awkward = AWKWARD[dtype]
+    result = [[code] * m for code in awkward]
+    for number in range(count):
+        pool = [
+            every,
+            awkward,
+            chosen.sample(awkward, 2),
+            [*awkward, *chosen.sample(every, 3)],
+        ][number % 4]
+        result.append([chosen.choice(pool) for _ in range(m)])
+    # One lane alone is larger, at each place.
+    result += [[int(lane == place) for lane in range(m)] for place in range(m)]
+    return result
