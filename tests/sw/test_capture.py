@@ -226,8 +226,7 @@ def test_file_and_metadata(
     assert "layers.1.down_proj" in out
     assert "the first token of each window is left out" in out
     assert out.endswith(f"wrote {file} ({file.stat().st_size:,} bytes)\n")
-    assert err.startswith("loading ")
-    assert "100%" in err
+    assert err == ""  # progress of so short a run stays out of logs
 
 
 def test_same_command_gives_the_same_bytes(
@@ -310,10 +309,7 @@ def test_wrong_argument(
     status, out, err = run(*arguments)
     assert status == 2
     assert out == ""
-    # What needs the model says first that it is being loaded.
-    *progress, line = err.splitlines()
-    assert line == f"python -m sw.capture: error: {message}"
-    assert all(text.startswith("loading ") for text in progress)
+    assert err == f"python -m sw.capture: error: {message}\n"
     assert not (tmp_path / "out").exists()
 
 

@@ -250,7 +250,7 @@ class TestRefusedFiles:
             main(["--verilog", str(verilog), "--top", "top", "-o", str(out)])
         assert caught.value.code == 2
         assert capsys.readouterr().err == (
-            f"python -m synth.report: error: {out / 'area_top.md'} is a folder\n"
+            f"python -m synth.report: error: {out / 'area_top.md'}: Is a directory\n"
         )
         assert [path.name for path in out.iterdir()] == ["area_top.md"]
 
