@@ -86,6 +86,10 @@ def _shown(value: int | str | bool) -> int | str:
     return ("on" if value else "off") if isinstance(value, bool) else value
 
 
+def _cycles(count: int) -> str:
+    return "1 cycle" if count == 1 else f"{count} cycles"
+
+
 def _table(config: UnitConfig, verilog: Path, manifest: Path) -> str:
     """The manifest as a short table."""
     from tabulate import tabulate
@@ -95,8 +99,8 @@ def _table(config: UnitConfig, verilog: Path, manifest: Path) -> str:
     rows = [
         ("top", config.top),
         *((name, _shown(value)) for name, value in config.parameters.items()),
-        ("latency", f"{config.latency_cycles} clock cycles"),
-        ("interval", f"{config.initiation_interval} clock cycles from group to group"),
+        ("latency", _cycles(config.latency_cycles)),
+        ("interval", _cycles(config.initiation_interval)),
     ]
     port_rows = [
         (
