@@ -2,7 +2,6 @@
 
 import operator
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -246,8 +245,3 @@ class UnitConfig:
         if self.name is not None:
             words.append(f"--name {self.name}")
         return " ".join(words)
-
-    @classmethod
-    def parameters_of(cls, units: Sequence[str]) -> set[str]:
-        """Names of the parameters that shape at least one of the units."""
-        return {"n", "m", *(name for unit in units for name in _PARAMETERS[unit])}

@@ -281,14 +281,6 @@ def test_command_text():
     )
 
 
-def test_parameters_of():
-    assert UnitConfig.parameters_of(["encoder"]) == {"n", "m", "metadata", "pipeline"}
-    assert UnitConfig.parameters_of(["encoder", "selector"]) == {
-        "n", "m", "metadata", "pipeline", "dtype", "selector",
-    }  # fmt: skip
-    assert UnitConfig.parameters_of([]) == {"n", "m"}
-
-
 def test_truth_values_are_no_pattern():
     """A bool is an integer to Python; names and commands must still hold digits."""
     assert UnitConfig(n=True, m=4).top == "nm_sparsifier_1_4_bf16"
