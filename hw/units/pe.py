@@ -65,9 +65,10 @@ class Accumulator(wiring.Component):
         before = Mux(fresh, 0, total)
         after = Signal(signed(max(width, len(group.dot)) + 1))
         m.d.comb += after.eq(before + group.dot.as_signed())
-        # An illegal group leaves the sum as it is, or starts it at 0.  Gates behind the adder do
-        # this; in front of it they would make a mapper's random patterns, nearly all of them
-        # illegal codes, see a constant there, and its proofs of what is constant would not end.
+        # An illegal group leaves the sum as it is, or starts it at 0.  The gates for this stand
+        # behind the adder: with gates in front of it abc's search for equal nodes did not end in
+        # minutes at 8:16, presumably because nearly all random patterns are illegal codes and
+        # make everything behind the gates look constant.
         with m.If(take & (fresh | ~group.error)):
             m.d.sync += total.eq(Mux(group.error, 0, self._limited(after)))
         with m.If(take):
