@@ -34,10 +34,10 @@ def write_files(contents: Mapping[Path, str | bytes]) -> None:
         # mkstemp makes private files; give them the mode that open() would have given.
         mask = os.umask(0)
         os.umask(mask)
-        for path, name_ in temporary.items():
-            name_.chmod(0o666 & ~mask)
-            name_.replace(path)
+        for path, written in temporary.items():
+            written.chmod(0o666 & ~mask)
+            written.replace(path)
     finally:
-        for name_ in temporary.values():
+        for written in temporary.values():
             with contextlib.suppress(OSError):
-                name_.unlink(missing_ok=True)
+                written.unlink(missing_ok=True)

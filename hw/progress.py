@@ -4,12 +4,12 @@ import contextlib
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from tqdm import tqdm
 
-__all__ = ["progress_bar", "ticking"]
+__all__ = ["progress_bar", "repeating", "ticking"]
 
 
 def _interval() -> float:
@@ -23,22 +23,35 @@ def progress_bar(**options: Any) -> tqdm:
 
 
 @contextlib.contextmanager
-def ticking(what: str) -> Iterator[None]:
-    """Show what is going on and for how long."""
+def repeating(seconds: float, action: Callable[[], object]) -> Iterator[None]:
+    """Call the action every so many seconds, first after as many, from another thread."""
     done = threading.Event()
-    started = time.monotonic()
 
-    def tick() -> None:
-        while not done.wait(_interval()):
-            seconds = time.monotonic() - started
-            print(f"\r{what}: {seconds:.0f} s", end="", file=sys.stderr, flush=True)
+    def repeat() -> None:
+        while not done.wait(seconds):
+            action()
 
-    thread = threading.Thread(target=tick, daemon=True)
+    thread = threading.Thread(target=repeat, daemon=True)
     thread.start()
     try:
         yield
     finally:
         done.set()
         thread.join()
+
+
+@contextlib.contextmanager
+def ticking(what: str) -> Iterator[None]:
+    """Show what is going on and for how long."""
+    started = time.monotonic()
+
+    def tick() -> None:
+        seconds = time.monotonic() - started
+        print(f"\r{what}: {seconds:.0f} s", end="", file=sys.stderr, flush=True)
+
+    try:
+        with repeating(_interval(), tick):
+            yield
+    finally:
         if time.monotonic() - started > _interval():
             print(file=sys.stderr)

@@ -3,8 +3,7 @@
 import contextlib
 import json
 import shutil
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from cocotb_tools.runner import get_results, get_runner
 from hw.config import UnitConfig
 from hw.emit import emit
 from hw.files import write_files
+from hw.progress import repeating
 from sim.bench.plan import PLAN, Plan
 from sim.simulator import Simulator
 
@@ -159,26 +159,18 @@ def run_bench(
     )
 
 
-@contextlib.contextmanager
-def _watch(path: Path, progress: Callable[[int], object] | None) -> Iterator[None]:
+def _watch(
+    path: Path, progress: Callable[[int], object] | None
+) -> contextlib.AbstractContextManager[None]:
     """Pass on what the simulation writes about its progress."""
     if progress is None:
-        yield
-        return
-    done = threading.Event()
+        return contextlib.nullcontext()
 
     def poll() -> None:
-        while not done.wait(0.5):
-            with contextlib.suppress(OSError, ValueError):
-                progress(int(path.read_text()))
+        with contextlib.suppress(OSError, ValueError):
+            progress(int(path.read_text()))
 
-    thread = threading.Thread(target=poll)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
+    return repeating(0.5, poll)
 
 
 def _tail(folder: Path) -> str:
