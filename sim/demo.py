@@ -64,7 +64,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         groups = min(GROUPS[config.unit], available)
         try:
             result = soak(
-                config, groups, simulator=simulator, captured=captured, folder=folder / "sim"
+                config,
+                (folder / f"{config.top}.v").read_text(),
+                groups,
+                simulator=simulator,
+                captured=captured,
+                folder=folder / "sim",
             )
         except BenchError as error:
             print(error, file=sys.stderr)

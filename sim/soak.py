@@ -32,9 +32,15 @@ _PROG = "python -m sim.soak"
 
 
 def soak(
-    config: UnitConfig, groups: int, *, simulator: Simulator, captured: Captured, folder: Path
+    config: UnitConfig,
+    verilog: str,
+    groups: int,
+    *,
+    simulator: Simulator,
+    captured: Captured,
+    folder: Path,
 ) -> BenchResult:
-    """So many captured groups through a unit without stalls, with a progress bar."""
+    """So many captured groups through a unit's Verilog without stalls, with a progress bar."""
     with progress_bar(total=groups, desc=config.top, unit="group", smoothing=0.1) as bar:
 
         def progress(sent: int) -> None:
@@ -47,15 +53,16 @@ def soak(
             counts={"captured": groups},
             captured=captured.path,
             tests="without_stalls",
+            verilog=verilog,
             progress=progress,
         )
         bar.update(groups - bar.n)
     return result
 
 
-def _digest(config: UnitConfig, captured: Captured, groups: int, simulator: Simulator) -> str:
+def _digest(verilog: str, captured: Captured, groups: int, simulator: Simulator) -> str:
     """Tells results of the same Verilog, groups and simulator from all others."""
-    digest = hashlib.sha256(emit(config).verilog.encode())
+    digest = hashlib.sha256(verilog.encode())
     digest.update(captured.path.read_bytes())
     # The judges count too: the bench and the golden model.
     for package in (sim, sw):
@@ -91,17 +98,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     print(f"simulator: {simulator.name} {simulator.version}; activations: {captured.source}")
 
+    activations = read_activations(captured.path)
     rows = []
     for n, m in MAIN_PATTERNS:
         config = UnitConfig(n=n, m=m)
-        groups = min(options.groups, len(read_activations(captured.path).groups(m)))
-        kept = options.output / f"{config.top}_{_digest(config, captured, groups, simulator)}.json"
+        groups = min(options.groups, len(activations.groups(m)))
+        verilog = emit(config).verilog
+        digest = _digest(verilog, captured, groups, simulator)
+        kept = options.output / f"{config.top}_{digest}.json"
         if kept.exists():
             print(f"{config.top}: {groups} groups were checked before, see {kept}")
         else:
             try:
                 result = soak(
-                    config, groups, simulator=simulator, captured=captured, folder=options.output
+                    config,
+                    verilog,
+                    groups,
+                    simulator=simulator,
+                    captured=captured,
+                    folder=options.output,
                 )
             except BenchError as error:
                 print(error, file=sys.stderr)
