@@ -1,9 +1,10 @@
-"""The area of units and of any other Verilog."""
+"""The area and delay of units and of any other Verilog."""
 
 import os
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Lock
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from hw.config import UnitConfig
 from synth.flow import DEFAULT_FLOW, synthesize
 from synth.liberty import GENERIC, Library, read_liberty
+from synth.timing import analyze
 
 __all__ = ["AreaResult", "Design", "area", "areas", "default_jobs"]
 
@@ -59,7 +61,22 @@ class AreaResult:
     library, flow, tool
         What the number depends on.
     seconds
-        Time that the synthesis took.
+        Time that synthesis and timing took.
+    delay_ns
+        The shortest clock period, or without a register the time from the inputs to the last
+        output, in nanoseconds; None if there is none.
+    path_start, path_end
+        Ends of the longest path: inputs, outputs, or names of registers.
+    timing
+        What gave the delay, with its version.
+    timing_note
+        Why there is no delay.
+    is_estimate
+        Whether the delay is the mapper's own estimate, which leaves registers out.
+    initiation_interval
+        Cycles from one group to the next; None if it is no unit or has no register.
+    netlist
+        The mapped netlist as Verilog, if it was asked for.
     """
 
     name: str
@@ -76,6 +93,27 @@ class AreaResult:
     flow: str
     tool: str
     seconds: float
+    delay_ns: float | None = None
+    path_start: str | None = None
+    path_end: str | None = None
+    timing: str | None = None
+    timing_note: str | None = None
+    is_estimate: bool = False
+    initiation_interval: int | None = None
+    netlist: str | None = field(default=None, repr=False)
+
+    @property
+    def density(self) -> float | None:
+        """Groups per second and square millimetre: 1 / (area * delay * initiation interval).
+
+        None without an initiation interval, and where the delay is no clock period or the area no
+        square micrometres.
+        """
+        if not self.initiation_interval or self.area_unit != "um2" or self.is_estimate:
+            return None
+        if not self.area or not self.delay_ns:
+            return None
+        return 1e15 / (self.area * self.delay_ns * self.initiation_interval)
 
     @property
     def pattern(self) -> str | None:
@@ -95,9 +133,10 @@ def area(
     *,
     library: Library | None = None,
     flow: str = DEFAULT_FLOW,
+    netlist: bool = False,
     cancel: Event | None = None,
 ) -> AreaResult:
-    """Area of a unit or of any Verilog.
+    """Area and delay of a unit or of any Verilog.
 
     Parameters
     ----------
@@ -107,6 +146,8 @@ def area(
         What to map to, from `synth.liberty.read_liberty`; None: the project's generic library.
     flow
         One of `synth.flow.FLOWS`.
+    netlist
+        Whether the result shall hold the mapped netlist.
     cancel
         Another thread may set it to end the run.
 
@@ -128,9 +169,13 @@ def area(
             emission = emit(design)
         result = synthesize(emission.verilog, emission.top, library, flow, cancel=cancel)
         parameters = dict(design.parameters)
+        interval = design.initiation_interval if design.pipeline else None
     else:
         result = synthesize(design.verilog, design.top, library, flow, cancel=cancel)
         parameters = {}
+        interval = None
+    start = time.perf_counter()
+    timing = analyze(result, cancel=cancel)
     return AreaResult(
         name=result.top,
         parameters=parameters,
@@ -145,7 +190,15 @@ def area(
         library=library.name,
         flow=flow,
         tool=result.tool,
-        seconds=result.seconds,
+        seconds=result.seconds + time.perf_counter() - start,
+        delay_ns=timing.delay_ns,
+        path_start=timing.start,
+        path_end=timing.end,
+        timing=timing.tool,
+        timing_note=timing.note,
+        is_estimate=timing.is_estimate,
+        initiation_interval=interval,
+        netlist=result.verilog if netlist else None,
     )
 
 
@@ -154,10 +207,11 @@ def areas(
     *,
     library: Library | None = None,
     flow: str = DEFAULT_FLOW,
+    netlist: bool = False,
     jobs: int | None = None,
     done: Callable[[AreaResult], object] | None = None,
 ) -> list[AreaResult]:
-    """Areas of many designs, several at a time; parameters as of `area`.
+    """Areas and delays of many designs, several at a time; parameters as of `area`.
 
     Parameters
     ----------
@@ -176,7 +230,9 @@ def areas(
         # The large ones first, so that none is left over at the end while other cores idle.
         order = sorted(range(len(designs)), key=lambda place: -_size(designs[place]))
         futures = {
-            pool.submit(area, designs[place], library=library, flow=flow, cancel=cancel): place
+            pool.submit(
+                area, designs[place], library=library, flow=flow, netlist=netlist, cancel=cancel
+            ): place
             for place in order
         }
         results: dict[int, AreaResult] = {}

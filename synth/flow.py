@@ -3,40 +3,50 @@
 Every flow has a name, and numbers are compared within one flow only.
 """
 
-import gzip
 import importlib.util
 import json
 import math
-import os
 import re
-import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from threading import Event
 from typing import Any
 
-from synth.liberty import Library, is_compressed
+from synth.liberty import Library, unpack
 from synth.netlist import LoopError, Netlist
+from synth.process import SynthesisError, how_it_ended, log_lines, run
 
-__all__ = ["DEFAULT_FLOW", "FLOWS", "Flow", "Synthesis", "SynthesisError", "synthesize"]
+__all__ = [
+    "AVOIDED",
+    "DEFAULT_FLOW",
+    "FLOWS",
+    "Flow",
+    "Synthesis",
+    "SynthesisError",
+    "synthesize",
+]
 
 #: A yosys command, word by word.
 Command = Sequence[str]
 
-#: How soon a cancelled run ends.
-_POLL_SECONDS = 0.5
+#: What keeps a netlist in the small part of Verilog that other tools' readers know.
+_SIMPLE = ("-noattr", "-noexpr", "-nohex", "-simple-lhs")
+
+#: Names of the cells that the mappers made.
+_MAPPED_NAME = "cell_%"
+_MAPPED = re.compile(_MAPPED_NAME.replace("%", "[0-9]+$"))
 
 _CHILD = Path(__file__).with_name("yosys.py")
 
-
-class SynthesisError(RuntimeError):
-    """A design could not be synthesised, or its report cannot be trusted; the text is one line."""
+#: Names of cells that no mapper should choose for their size or speed, in lower case: delay cells,
+#: cells of switched supplies, probes, and flip-flops with an enable, whose heavy net the mapper
+#: does not see.
+AVOIDED = ("*dly*", "*lpflow*", "*probe*", "*edf*")
 
 
 @dataclass(frozen=True)
@@ -47,19 +57,59 @@ class Flow:
     ----------
     name
         The name that every number carries.
-    summary
-        Its steps in one line.
-    mapping
-        The yosys commands that map the gates and registers of `synth` to a Liberty file.
+    script
+        Commands for abc; None: yosys's own, which depends on its version.
+    prepare
+        yosys commands between `synth` and the mapping.
+    avoid
+        Patterns of the names of cells that must not be used, in lower case; they hold for names in
+        any case.
+    needs_delays
+        Whether the script needs a library with delays.
     """
 
     name: str
-    summary: str
-    mapping: Callable[[str], list[Command]]
+    script: str | None = None
+    prepare: tuple[Command, ...] = ()
+    avoid: tuple[str, ...] = ()
+    needs_delays: bool = False
 
+    @property
+    def summary(self) -> str:
+        """Its steps in one line."""
+        prepare = [" ".join(command) for command in self.prepare]
+        script = f"-script '{self.script}'" if self.script else "with yosys's own script"
+        steps = ["synth -noabc -flatten", *prepare, "dfflibmap -liberty", f"abc -liberty {script}"]
+        avoid = f"; both with -dont_use {', '.join(self.avoid)}" if self.avoid else ""
+        return "; ".join(steps) + avoid
 
-def _plain(liberty: str) -> list[Command]:
-    return [["dfflibmap", "-liberty", liberty], ["abc", "-liberty", liberty]]
+    def avoided(self, library: Library) -> list[str]:
+        """Cells of a library that the flow must not use."""
+        return [
+            name
+            for name in library.cells
+            if any(fnmatchcase(name.lower(), pattern) for pattern in self.avoid)
+        ]
+
+    def commands(self, liberty: str, library: Library) -> list[Command]:
+        """The yosys commands that map what `synth` made.
+
+        Parameters
+        ----------
+        liberty
+            File with the library, not compressed.
+        library
+            The library.
+        """
+        cells = ["-liberty", liberty]
+        for name in self.avoided(library):
+            cells += ["-dont_use", name]
+        abc = ["abc", *cells]
+        if self.script is not None:
+            # It only prints the longest path, and breaks down where there are no delays.
+            report = "; stime -p" if library.has_delays else ""
+            abc += ["-script", f"+{self.script}{report}"]
+        return [*self.prepare, ["dfflibmap", *cells], abc]
 
 
 # yosys's own script but for a limit of SAT conflicts at a node in `&fraig`.  With its default, a
@@ -67,30 +117,22 @@ def _plain(liberty: str) -> list[Command]:
 # events, and then removes a few in ten thousand.  On every design tried where the default ended
 # within five seconds, both scripts gave the same area.
 _BOUNDED_SCRIPT = (
-    "+strash;&get,-n;&fraig,-x,-C,100;&put;scorr;dc2;dretime;strash;&get,-n;&dch,-f;&nf;&put"
+    "strash; &get -n; &fraig -x -C 100; &put; scorr; dc2; dretime; strash; &get -n; &dch -f; &nf; "
+    "&put"
 )
+_TIMED_SCRIPT = "strash; dch; map; topo; buffer -c -p -N 20; upsize; dnsize"
 
-
-def _bounded(liberty: str) -> list[Command]:
-    *first, abc = _plain(liberty)
-    return [*first, [*abc, "-script", _BOUNDED_SCRIPT]]
-
+# The mapper does not see the load of a net that enables registers, so that it must be a net of
+# gates before it.
+_WITHOUT_ENABLES: tuple[Command, ...] = (("dffunmap", "-ce-only"), ("opt_clean",))
 
 #: All flows by name.
 FLOWS: dict[str, Flow] = {
     flow.name: flow
     for flow in (
-        Flow(
-            "plain",
-            "synth -noabc -flatten; dfflibmap -liberty; abc -liberty with yosys's own script",
-            _plain,
-        ),
-        Flow(
-            "bounded",
-            "synth -noabc -flatten; dfflibmap -liberty; abc -liberty with yosys's own script but "
-            "&fraig limited to 100 conflicts a node",
-            _bounded,
-        ),
+        Flow("plain"),
+        Flow("bounded", _BOUNDED_SCRIPT),
+        Flow("timed", _TIMED_SCRIPT, _WITHOUT_ENABLES, AVOIDED, needs_delays=True),
     )
 }
 
@@ -118,6 +160,10 @@ class Synthesis:
         Time it took.
     netlist
         The mapped netlist.
+    verilog
+        The same as Verilog text.
+    log
+        What the synthesis tool printed.
     """
 
     top: str
@@ -130,6 +176,8 @@ class Synthesis:
     cells: dict[str, int]
     seconds: float
     netlist: Netlist = field(repr=False)
+    verilog: str = field(repr=False)
+    log: tuple[str, ...] = field(repr=False)
 
     @property
     def area(self) -> float:
@@ -166,10 +214,13 @@ def synthesize(
         The tool failed or was cancelled, left no or an empty report, left cells that are not in
         the library, or met cells without an area.
     ValueError
-        There is no such flow.
+        There is no such flow, or it needs delays that the library does not have.
     """
     if flow not in FLOWS:
         raise ValueError(f"flow must be one of {', '.join(FLOWS)}, not {flow!r}")
+    steps = FLOWS[flow]
+    if steps.needs_delays and not library.has_delays:
+        raise ValueError(f"flow {flow} must be given a library with delays, not {library.name}")
     start = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="nmsparse-") as name:
         folder = Path(name)
@@ -178,7 +229,8 @@ def synthesize(
             files[0].write_text(verilog, encoding="utf-8")
         else:
             files = [verilog] if isinstance(verilog, Path) else list(verilog)
-        liberty = str(_unpacked(library.path, folder))
+        # yosys writes a remark on gzip into its reports.
+        liberty = str(unpack(library.path, folder))
         commands: list[Command] = [
             *(["read_verilog", *_dialect(path), str(path)] for path in files),
             ["hierarchy", "-check", "-top", top],
@@ -187,18 +239,23 @@ def synthesize(
             ["chformal", "-remove"],
             ["delete", "t:$print", "t:$scopeinfo"],
             ["opt_clean"],
-            *FLOWS[flow].mapping(liberty),
+            *steps.commands(liberty, library),
             ["opt_clean"],
+            # Names that both netlists share.
+            ["rename", "-enumerate", "-pattern", _MAPPED_NAME, "t:*"],
             ["tee", "-q", "-o", str(folder / "stat.json"), "stat", "-json", "-liberty", liberty],
             ["write_json", str(folder / "netlist.json")],
+            ["write_verilog", *_SIMPLE, str(folder / "netlist.v")],
         ]
-        _run(commands, folder, cancel)
+        log = _run(commands, folder, cancel)
         module = _load(folder / "netlist.json")["modules"].get(top)
         if module is None:
             raise SynthesisError(f"yosys ended without an error but its netlist has no {top}")
         netlist = Netlist(module, library)
         # Before the report is read: yosys leaves a module with nothing in it out of the report.
         _check_netlist(netlist, top)
+        _check_avoided(netlist, top, steps)
+        text = (folder / "netlist.v").read_text(encoding="utf-8")
         stat = _load(folder / "stat.json")
     area = stat["design"]["area"] if netlist.counts else 0.0
     # stat prints six decimals.
@@ -222,76 +279,55 @@ def synthesize(
         cells=dict(sorted(netlist.counts.items())),
         seconds=time.perf_counter() - start,
         netlist=netlist,
+        verilog=text,
+        log=tuple(log),
     )
-
-
-def _unpacked(path: Path, folder: Path) -> Path:
-    """The Liberty file itself, or a plain copy: yosys writes a remark on gzip into its reports."""
-    if not is_compressed(path):
-        return path
-    plain = folder / "library.lib"
-    with gzip.open(path) as compressed, plain.open("wb") as output:
-        shutil.copyfileobj(compressed, output)
-    return plain
 
 
 def _dialect(path: Path) -> list[str]:
     return ["-sv"] if path.suffix == ".sv" else []
 
 
-def _wait(process: subprocess.Popen[bytes], cancel: Event | None) -> int:
-    """The exit status of a process, unless the caller loses interest in it."""
-    while True:
-        try:
-            return process.wait(_POLL_SECONDS)
-        except subprocess.TimeoutExpired:
-            if cancel is not None and cancel.is_set():
-                raise SynthesisError("the synthesis was cancelled") from None
-
-
-def _run(commands: Sequence[Command], folder: Path, cancel: Event | None) -> None:
-    """Run yosys in a child process; its log and temporary files stay in the folder."""
+def _run(commands: Sequence[Command], folder: Path, cancel: Event | None) -> list[str]:
+    """Run yosys in a child process, and return its log; its temporary files stay in the folder."""
     if importlib.util.find_spec("pyosys") is None:
         raise SynthesisError("synthesis needs pyosys: pip install pyosys")
     script = folder / "script.json"
     script.write_text(json.dumps(commands), encoding="utf-8")
     log = folder / "yosys.log"
-    with (
-        log.open("wb") as output,
-        subprocess.Popen(
-            # -P: the child must not find this package's modules before the installed ones.
-            [sys.executable, "-P", str(_CHILD), str(script)],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            # yosys keeps libraries that it has read in a temporary folder between runs; a run
-            # must not depend on earlier ones.
-            env={**os.environ, "TMPDIR": str(folder)},
-            # A group of its own, so that abc ends with it.
-            start_new_session=True,
-        ) as process,
-    ):
-        try:
-            status = _wait(process, cancel)
-        except BaseException:
-            os.killpg(process.pid, signal.SIGKILL)
-            raise
+    status = run(
+        # -P: the child must not find this package's modules before the installed ones.
+        [sys.executable, "-P", _CHILD, script],
+        log,
+        # yosys keeps libraries that it has read in a temporary folder between runs; a run must not
+        # depend on earlier ones.
+        environment={"TMPDIR": str(folder)},
+        cancel=cancel,
+    )
+    lines = log_lines(log)
     if status:
-        raise SynthesisError(_reason(status, log, folder))
+        raise SynthesisError(_reason(status, lines))
+    # The mapper runs in a process of its own, which may end early.
+    if _count(lines, "Running ABC script") != _count(lines, "ABC: + write_blif"):
+        raise SynthesisError("yosys ended without an error but its mapper, abc, did not finish")
+    return lines
 
 
-def _reason(status: int, log: Path, folder: Path) -> str:
-    """One line about a failed run: yosys's own error, or else how it ended."""
-    lines = [line.strip() for line in log.read_text("utf-8", errors="replace").splitlines()]
-    lines = [line.replace(f"{folder}{os.sep}", "") for line in lines if line]
+def _count(lines: Sequence[str], text: str) -> int:
+    return sum(line.startswith(text) for line in lines)
+
+
+def _reason(status: int, lines: Sequence[str]) -> str:
+    """One line about a failed run: the tool's own error, or else how it ended."""
+    # yosys itself says of the mapper only that a file is missing.
+    for line in lines:
+        match = re.match(r"ABC: (?:\*\* cmd error: |Error: |(?=.*Assertion))(.*)", line)
+        if match is not None:
+            return f"yosys failed: abc: {match[1]}"
     errors = [line for line in lines if re.search(r"\bERROR: ", line)]
     if errors:
         return f"yosys failed: {errors[-1].replace('ERROR: ', '')}"
-    if status < 0:
-        how = f"was killed by signal {-status} ({signal.strsignal(-status)})"
-    else:
-        how = f"ended with status {status}"
-    return f"yosys {how}; the last line of its log: {lines[-1] if lines else '(none)'}"
+    return f"yosys {how_it_ended(status, lines)}"
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -330,6 +366,19 @@ def _check_netlist(netlist: Netlist, top: str) -> None:
     # No cells at all is a right result, once all outputs are driven: they are inputs or constants.
     if netlist.counts and not netlist.area() > 0:
         raise SynthesisError(f"{top}: area must be more than 0, not {netlist.area():g}")
+
+
+def _check_avoided(netlist: Netlist, top: str, flow: Flow) -> None:
+    """Raise an error if the mapper took cells that the flow forbids."""
+    avoided = set(flow.avoided(netlist.library))
+    # What the design itself instantiates has a name from there, and is its own business.
+    found = {
+        kind for name, kind in netlist.types.items() if kind in avoided and _MAPPED.match(name)
+    }
+    if found:
+        raise SynthesisError(
+            f"{top}: flow {flow.name} must not map to {', '.join(sorted(found))}, but did"
+        )
 
 
 def _tool(stat: dict[str, Any]) -> str:

@@ -1,11 +1,12 @@
 """What the reports need to know of a Liberty file: areas, pins and functions of its cells.
 
 Delays and powers are left to the tools that use them, so only the groups down to the pins are
-read; a library of 12 MB takes less than a second.
+read, and of delays only that they are there; a library of 12 MB takes less than a second.
 """
 
 import gzip
 import re
+import shutil
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,7 +16,16 @@ from typing import NamedTuple
 
 from synth.boolean import FunctionError, truth_table
 
-__all__ = ["GENERIC", "Cell", "LibertyError", "Library", "Pin", "is_compressed", "read_liberty"]
+__all__ = [
+    "GENERIC",
+    "Cell",
+    "LibertyError",
+    "Library",
+    "Pin",
+    "is_compressed",
+    "read_liberty",
+    "unpack",
+]
 
 #: The project's own library: areas in NAND2 equivalents, so that no foundry's files are needed.
 GENERIC = Path(__file__).with_name("generic.lib")
@@ -28,6 +38,9 @@ _GENERIC_NAME = "nmsparse_generic"
 _ENTERED = frozenset({"library", "cell", "pin", "bus", "bundle"})
 #: Groups that make a cell a sequential one.
 _STORAGE = frozenset({"ff", "ff_bank", "latch", "latch_bank", "statetable"})
+
+#: Attributes of storage that name the pin that makes it store.
+_CLOCKS = frozenset({"clocked_on", "clocked_on_also", "enable", "enable_also"})
 
 _BLANK = r"(?:\s|\\\n|/\*(?s:.*?)\*/|//[^\n]*+)*+"
 _STATEMENT = re.compile(
@@ -64,12 +77,18 @@ class Pin:
         The logic function of an output, as the file spells it; None if there is none.
     three_state
         Whether the output can be switched off.
+    timed
+        Whether the file holds times for it: delays of an output, or setup times of an input.
+    clock
+        Whether the file calls it a clock.
     """
 
     name: str
     direction: str
     function: str | None = None
     three_state: bool = False
+    timed: bool = False
+    clock: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,6 +107,8 @@ class Cell:
         All pins but those of the supply, by name.
     dont_use
         Whether the library asks tools not to choose it.
+    clocks
+        Names of the pins that make it store: clocks of flip-flops, enables of latches.
     """
 
     name: str
@@ -95,6 +116,7 @@ class Cell:
     sequential: bool
     pins: dict[str, Pin]
     dont_use: bool = False
+    clocks: tuple[str, ...] = ()
 
     @property
     def inputs(self) -> list[str]:
@@ -105,6 +127,18 @@ class Cell:
     def outputs(self) -> list[str]:
         """Names of the pins that the cell drives."""
         return [pin.name for pin in self.pins.values() if pin.direction in ("output", "inout")]
+
+    @property
+    def timed(self) -> bool:
+        """Whether the file holds all that a timing analysis needs.
+
+        Without the delays of an output, or the setup times of a register, paths would be left out.
+        """
+        if not self.inputs:
+            return True
+        outputs = all(self.pins[name].timed for name in self.outputs)
+        setup = any(self.pins[name].timed for name in self.inputs if name not in self.clocks)
+        return outputs and (setup or not self.sequential)
 
     @property
     def is_nand2(self) -> bool:
@@ -146,6 +180,11 @@ class Library:
         library but the project's own.
         """
         return "NAND2eq" if self.name == _GENERIC_NAME else "um2"
+
+    @cached_property
+    def has_delays(self) -> bool:
+        """Whether any output of a cell has delays."""
+        return any(cell.pins[name].timed for cell in self.cells.values() for name in cell.outputs)
 
     @cached_property
     def nand2(self) -> Cell:
@@ -250,11 +289,14 @@ class _Reader:
         area: float | None = None
         sequential = dont_use = False
         pins: dict[str, Pin] = {}
+        clocks: set[str] = set()
         for statement in self.statements(f"cell {name}"):
             if statement.kind == "group":
                 sequential |= statement.name in _STORAGE
                 if statement.name in _ENTERED:
                     self.pin(statement.text, pins, "")
+                elif statement.name in _STORAGE:
+                    clocks |= self.clocks(f"{statement.name} of cell {name}")
                 else:
                     self.skip(f"{statement.name} of cell {name}")
             elif statement.name == "area":
@@ -266,14 +308,26 @@ class _Reader:
                     ) from None
             elif statement.name == "dont_use":
                 dont_use = statement.text == "true"
-        return Cell(name, area, sequential, pins, dont_use)
+        clocked = tuple(pin.name for pin in pins.values() if pin.clock or pin.name in clocks)
+        return Cell(name, area, sequential, pins, dont_use, clocked)
+
+    def clocks(self, group: str) -> set[str]:
+        """Reads a flip-flop, latch or the like, and gives the names in its clock or enable."""
+        names: set[str] = set()
+        for statement in self.statements(group):
+            if statement.kind == "group":
+                self.skip(f"{statement.name} of {group}")
+            elif statement.name in _CLOCKS:
+                names.update(re.findall(r"[A-Za-z_][\w.\[\]]*", statement.text))
+        return names
 
     def pin(self, names: str, pins: dict[str, Pin], direction: str) -> None:
         """Reads a pin, or a bus or bundle with the pins in it, which inherit its direction."""
         function: str | None = None
-        three_state = False
+        three_state = timed = clock = False
         for statement in self.statements(f"pin {names}"):
             if statement.kind == "group":
+                timed |= statement.name == "timing"
                 if statement.name in _ENTERED:
                     self.pin(statement.text, pins, direction)
                 else:
@@ -284,8 +338,10 @@ class _Reader:
                 function = statement.text
             elif statement.name == "three_state":
                 three_state = True
+            elif statement.name == "clock":
+                clock = statement.text == "true"
         for name in re.split(r"[\s,]+", names):
-            pins[name] = Pin(name, direction, function, three_state)
+            pins[name] = Pin(name, direction, function, three_state, timed, clock)
 
 
 def _plain(text: str) -> str:
@@ -297,6 +353,16 @@ def is_compressed(path: Path) -> bool:
     """Whether a file is compressed with gzip, by its content and not by its name."""
     with path.open("rb") as file:
         return file.read(len(_GZIP)) == _GZIP
+
+
+def unpack(path: Path, folder: Path) -> Path:
+    """The file itself, or a plain copy in the folder for tools that cannot read compressed ones."""
+    if not is_compressed(path):
+        return path
+    plain = folder / "library.lib"
+    with gzip.open(path) as compressed, plain.open("wb") as output:
+        shutil.copyfileobj(compressed, output)
+    return plain
 
 
 def read_liberty(path: str | Path) -> Library:

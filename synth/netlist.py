@@ -1,8 +1,9 @@
-"""A mapped netlist as yosys's `write_json` gives it: its cells, and its longest path in gates."""
+"""A mapped netlist as yosys's `write_json` gives it: cells, clocks, longest path in gates."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from synth.liberty import Cell, Library
@@ -25,6 +26,7 @@ class _Instance:
     cell: Cell
     reads: tuple[Bit, ...]
     drives: tuple[Bit, ...]
+    clocks: tuple[Bit, ...]
 
 
 class Netlist:
@@ -42,9 +44,12 @@ class Netlist:
         #: The library.
         self.library = library
         self._ports: dict[str, dict[str, Any]] = module.get("ports", {})
+        self._names: dict[str, dict[str, Any]] = module.get("netnames", {})
         cells = module.get("cells", {})
+        #: Type of each cell.
+        self.types: dict[str, str] = {name: cell["type"] for name, cell in cells.items()}
         #: How many cells there are of each type.
-        self.counts: Counter[str] = Counter(cell["type"] for cell in cells.values())
+        self.counts: Counter[str] = Counter(self.types.values())
         self._instances = [
             self._instance(name, cell)
             for name, cell in cells.items()
@@ -59,6 +64,7 @@ class Netlist:
             known,
             tuple(bit for pin in known.inputs for bit in nets.get(pin, ())),
             tuple(bit for pin in known.outputs for bit in nets.get(pin, ())),
+            tuple(bit for pin in known.clocks for bit in nets.get(pin, ())),
         )
 
     @property
@@ -70,6 +76,11 @@ class Netlist:
     def without_area(self) -> list[str]:
         """Types of cells of which the library does not say the area."""
         return sorted(cell.name for cell in self._used if cell.area is None)
+
+    @property
+    def without_times(self) -> list[str]:
+        """Types of cells without the delays or setup times that a timing analysis needs."""
+        return sorted(cell.name for cell in self._used if not cell.timed)
 
     @property
     def _used(self) -> list[Cell]:
@@ -99,6 +110,47 @@ class Netlist:
     def has_outputs(self) -> bool:
         """Whether the module has any output."""
         return any(port["direction"] != "input" for port in self._ports.values())
+
+    @property
+    def is_sequential(self) -> bool:
+        """Whether any cell stores."""
+        return any(cell.sequential for cell in self._used)
+
+    @property
+    def clock_ports(self) -> list[str]:
+        """Inputs of the module from which clocks come, on their own or through gates."""
+        driver = {
+            bit: gate for gate in self._instances if not gate.cell.sequential for bit in gate.drives
+        }
+        waiting = {bit for register in self._instances for bit in register.clocks}
+        seen: set[Bit] = set()
+        while waiting:
+            bit = waiting.pop()
+            seen.add(bit)
+            if bit in driver:
+                waiting.update(set(driver[bit].reads) - seen)
+        return [
+            name
+            for port in self._ports
+            if self._ports[port]["direction"] == "input"
+            for name, bit in _named_bits(port, self._ports[port])
+            if bit in seen
+        ]
+
+    @cached_property
+    def registers(self) -> dict[str, str]:
+        """What each sequential cell stores: the design's name of the net that it drives."""
+        names: dict[Bit, str] = {}
+        for wire, record in self._names.items():
+            if not record.get("hide_name"):
+                for name, bit in _named_bits(wire, record):
+                    names.setdefault(bit, name)
+        return {
+            register.name: next(iter(found), register.name)
+            for register in self._instances
+            if register.cell.sequential
+            for found in [[names[bit] for bit in register.drives if bit in names]]
+        }
 
     def longest_path(self) -> int:
         """Number of combinational cells on the longest path.
@@ -141,3 +193,15 @@ def _bits(ports: Mapping[str, Mapping[str, Any]], direction: str) -> Iterable[Bi
     for port in ports.values():
         if port["direction"] == direction:
             yield from port["bits"]
+
+
+def _named_bits(name: str, record: Mapping[str, Any]) -> Iterator[tuple[str, Bit]]:
+    """Bits of a port or wire with their names, as `a` or `a[3]`."""
+    bits = record["bits"]
+    low = record.get("offset", 0)
+    if len(bits) == 1 and not low:
+        yield name, bits[0]
+        return
+    places = range(low, low + len(bits))
+    for place, bit in zip(reversed(places) if record.get("upto") else places, bits, strict=True):
+        yield f"{name}[{place}]", bit

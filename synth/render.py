@@ -63,6 +63,7 @@ class Report:
             "nand2_area": library.nand2_area,
             "flow": first.flow,
             "flow_steps": FLOWS[first.flow].summary,
+            "timing": first.timing,
             "command": command,
         }
 
@@ -75,8 +76,9 @@ class Report:
             record["seconds"] = round(result.seconds, 2)
             for key in ("area", "combinational", "sequential", "nand2"):
                 record[key] = round(record[key], 6)
-            # The same for all rows.
-            for key in ("library", "flow", "tool", "area_unit"):
+            record["density"] = result.density
+            # The same for all rows, or in a file of its own.
+            for key in ("library", "flow", "tool", "area_unit", "timing", "is_estimate", "netlist"):
                 del record[key]
             rows.append(record)
         content = {"context": self.context, "rows": rows}
@@ -94,19 +96,48 @@ class Report:
             f"library: {context['library']} ({context['library_file']}), areas in "
             f"{context['area_unit']}{gate}",
             f"flow: {context['flow']} ({context['flow_steps']})",
+            f"delay: {self._timing}",
             f"command: {context['command']}",
         ]
 
     @property
+    def _timing(self) -> str:
+        """What the delays are."""
+        first = self.results[0]
+        if first.timing is None:
+            return f"none, {first.timing_note}"
+        if first.is_estimate:
+            return (
+                f"{first.timing}, as OpenSTA is not installed: gates only, without the registers' "
+                "own times"
+            )
+        return f"{first.timing}, inputs at 0, outputs without load"
+
+    @property
     def notes(self) -> list[str]:
         """What must be known to read the table."""
+        first = self.results[0]
         notes = [
             "path: combinational cells on the longest path between ports and sequential cells; "
             "no delay",
             *(result.note for result in self.results if result.note),
         ]
+        for result in self.results:
+            # Without any timing the head says why.
+            if result.timing is not None and result.delay_ns is None:
+                notes.append(f"{result.name} has no delay: {result.timing_note}")
+        if len(self.results) == 1 and first.delay_ns is not None:
+            notes.append(f"delay: from {first.path_start} to {first.path_end}")
+        if any(result.density for result in self.results):
+            notes.append("density: 10^9 groups per second and mm2, 1 / (area * delay * interval)")
         if self.baseline is not None:
             notes.append("▲ ▼: more or less than in the baseline")
+            befores = [(result, self._before(result)) for result in self.results]
+            if any(
+                result.delay_ns is not None and before and not _comparable(result, before)
+                for result, before in befores
+            ):
+                notes.append("delays of the baseline are of another tool, or there are none")
         return notes
 
     @property
@@ -138,7 +169,10 @@ class Report:
         # The generic library's own unit is the NAND2 equivalent.
         equivalents = unit != "NAND2eq"
         numbers = [f"area {unit}", *(["NAND2eq"] if equivalents else []), "combinational"]
-        numbers += ["sequential", "path", "cells", "seconds"]
+        numbers += ["sequential"]
+        delays = any(result.delay_ns is not None for result in self.results)
+        densities = any(result.density for result in self.results)
+        numbers += ["delay ns"] * delays + ["density"] * densities + ["path", "cells", "seconds"]
         rows = []
         for result in self.results:
             before = self._before(result)
@@ -149,6 +183,8 @@ class Report:
                     *([f"{result.nand2:,.1f}"] if equivalents else []),
                     f"{result.combinational:,.1f}",
                     f"{result.sequential:,.1f}",
+                    *([self._delay(result, before)] if delays else []),
+                    *([f"{result.density / 1e9:,.2f}" if result.density else "-"] * densities),
                     f"{result.longest_path}"
                     f"{self._change(result.longest_path, before, 'longest_path')}",
                     f"{result.cells:,}",
@@ -167,6 +203,14 @@ class Report:
         values = {**result.parameters, "pattern": result.pattern}
         # A unit without the parameter has no value in its column.
         return [str(values.get(name, "-")) for name in _PARAMETERS]
+
+    def _delay(self, result: AreaResult, before: Mapping[str, Any] | None) -> str:
+        if result.delay_ns is None:
+            return "-"
+        text = f"{result.delay_ns:,.3f}"
+        if before is not None and not _comparable(result, before):
+            return text
+        return text + self._change(result.delay_ns, before, "delay_ns")
 
     def _before(self, result: AreaResult) -> Mapping[str, Any] | None:
         return (self.baseline or {}).get(_key(result.name, result.parameters))
@@ -201,7 +245,10 @@ class Report:
             made = (str(context["library"]), str(context["flow"]))
             baseline = {
                 _key(row["name"], row["parameters"]): {
-                    field: float(row[field]) for field in ("area", "longest_path")
+                    **{field: float(row[field]) for field in ("area", "longest_path")},
+                    # A report may be without delays.
+                    "delay_ns": row.get("delay_ns"),
+                    "timing": context.get("timing"),
                 }
                 for row in rows
             }
@@ -219,3 +266,8 @@ class Report:
 
 def _key(name: str, parameters: Mapping[str, Any]) -> Key:
     return name, json.dumps(parameters, sort_keys=True)
+
+
+def _comparable(result: AreaResult, before: Mapping[str, Any]) -> bool:
+    """Whether the delay of a baseline is one of the same tool."""
+    return before["delay_ns"] is not None and before["timing"] == result.timing

@@ -1,4 +1,4 @@
-"""Area of the units, or of any Verilog, in a table, as JSON and as Markdown.
+"""Area and delay of the units, or of any Verilog, in a table, as JSON and as Markdown.
 
 `python -m synth.report` maps every unit at every pattern to the cells of a Liberty library.  The
 same numbers come from `area` and `areas` in Python.
@@ -77,7 +77,7 @@ def _module(text: str) -> str:
 def _parser() -> CommandParser:
     parser = CommandParser(
         prog="python -m synth.report",
-        description="Area of the units, or of any Verilog, mapped to a Liberty library.",
+        description="Area and delay of the units, or of any Verilog, mapped to a Liberty library.",
     )
     # No default in the namespace: what is there was asked for.
     unset: dict[str, Any] = {"default": argparse.SUPPRESS}
@@ -119,8 +119,8 @@ def _parser() -> CommandParser:
         type=Path,
         nargs="+",
         metavar="FILE",
-        help="report these files instead of units; a line area_um2 gives the area "
-        "(area_nand2 with the generic library)",
+        help="report these files instead of units; a line area_um2 gives the area (area_nand2 "
+        "with the generic library), and delay_ns the delay if the library has delays",
         **unset,
     )
     parser.add_argument(
@@ -140,6 +140,13 @@ def _parser() -> CommandParser:
         type=Path,
         metavar="FILE",
         help="earlier report in JSON: mark what changed",
+        **unset,
+    )
+    parser.add_argument(
+        "--netlist",
+        type=Path,
+        metavar="FOLDER",
+        help="also write the mapped netlist of each design there, as <top>.v",
         **unset,
     )
     parser.add_argument(
@@ -184,8 +191,15 @@ def _report(given: dict[str, Any]) -> None:
     name = f"area_{given['top']}" if "verilog" in given else "area"
     paths = [given["output"] / f"{name}{ending}" for ending in (".json", ".md")]
     # Before the work, which may take minutes.
-    _check_folder(given["output"])
+    _check_folder("-o/--output", given["output"])
+    if "netlist" in given:
+        _check_folder("--netlist", given["netlist"])
     library = _library(given.get("liberty", GENERIC))
+    if FLOWS[given["flow"]].needs_delays and not library.has_delays:
+        raise _UsageError(
+            f"argument --flow: {given['flow']} must be given a library with delays (--liberty), "
+            f"not {library.name}"
+        )
     baseline = None
     if "baseline" in given:
         try:
@@ -198,6 +212,7 @@ def _report(given: dict[str, Any]) -> None:
             designs,
             library=library,
             flow=given["flow"],
+            netlist="netlist" in given,
             jobs=given["jobs"],
             done=lambda _: bar.update(),
         )
@@ -206,7 +221,13 @@ def _report(given: dict[str, Any]) -> None:
     if "verilog" in given:
         unit = "nand2" if library.area_unit == "NAND2eq" else library.area_unit
         print(f"area_{unit} {results[0].area:.4f}")
-    write_files(dict(zip(paths, (report.json, report.markdown), strict=True)))
+        if results[0].delay_ns is not None:
+            print(f"delay_ns {results[0].delay_ns:.4f}")
+    contents = dict(zip(paths, (report.json, report.markdown), strict=True))
+    if "netlist" in given:
+        for result in results:
+            contents[given["netlist"] / f"{result.name}.v"] = result.netlist or ""
+    write_files(contents)
     print(f"wrote {' and '.join(map(str, paths))}")
 
 
@@ -246,13 +267,13 @@ def _designs(given: dict[str, Any]) -> list[UnitConfig | Design]:
     return designs
 
 
-def _check_folder(folder: Path) -> None:
+def _check_folder(option: str, folder: Path) -> None:
     """Raise an error if the folder can be neither made nor written to."""
     for place in (folder, *folder.absolute().parents):
         if place.exists():
             if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
                 raise _UsageError(
-                    f"argument -o/--output: must be a folder that can be written to, "
+                    f"argument {option}: must be a folder that can be written to, "
                     f"not {str(folder)!r}"
                 )
             return

@@ -22,6 +22,7 @@ def result(name="nm_selector_2_4_bf16", parameters=None, area=1234.5, path=7, **
         "flow": "plain",
         "tool": "yosys 0.0 (pyosys)",
         "seconds": 1.26,
+        "timing_note": "library nmsparse_generic has no delays",
     }
     parameters = SELECTOR if parameters is None else parameters
     return AreaResult(name=name, parameters=parameters, area=area, **(values | others))
@@ -39,6 +40,7 @@ def test_json(generic):
         "nand2_area": 1.0,
         "flow": "plain",
         "flow_steps": content["context"]["flow_steps"],
+        "timing": None,
         "command": "the command",
     }
     assert content["rows"] == [
@@ -53,6 +55,12 @@ def test_json(generic):
             "cells": 1000,
             "cell_types": {"dff": 5, "nand2": 995},
             "seconds": 1.26,
+            "delay_ns": None,
+            "path_start": None,
+            "path_end": None,
+            "timing_note": "library nmsparse_generic has no delays",
+            "initiation_interval": None,
+            "density": None,
         }
     ]
 
@@ -62,17 +70,18 @@ def test_text(generic):
     assert lines[0].startswith("tool: yosys 0.0 (pyosys), nmsparse ")
     assert lines[1] == "library: nmsparse_generic (generic.lib), areas in NAND2eq"
     assert lines[2].startswith("flow: plain (synth -noabc -flatten; ")
-    assert lines[3] == "command: the command"
+    assert lines[3] == "delay: none, library nmsparse_generic has no delays"
+    assert lines[4] == "command: the command"
     header = "unit pattern dtype metadata pipeline area NAND2eq combinational sequential"
-    assert " ".join(lines[5].split()) == f"{header} path cells seconds"
-    assert " ".join(lines[7].split()) == "selector 2:4 bf16 - 1 1,234.5 1,204.5 30.0 7 1,000 1.3"
+    assert " ".join(lines[6].split()) == f"{header} path cells seconds"
+    assert " ".join(lines[8].split()) == "selector 2:4 bf16 - 1 1,234.5 1,204.5 30.0 7 1,000 1.3"
 
 
 def test_other_verilog_and_other_library(generic):
     other = result("top", {}, area_unit="um2", nand2=9.0)
     text = Report([other], generic, "the command").text
     assert "areas in um2; one NAND2eq is nand2, 1\n" in text
-    header, _, row = text.splitlines()[5:8]
+    header, _, row = text.splitlines()[6:9]
     assert header.split()[:4] == ["top", "area", "um2", "NAND2eq"]
     assert row.split()[:3] == ["top", "1,234.5", "9.0"]
 

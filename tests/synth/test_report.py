@@ -171,7 +171,7 @@ def test_as_a_command(verilog, out):
         ("--jobs 0", "argument --jobs: must be a whole number of at least 1, not '0'"),
         (
             "--flow best",
-            "argument --flow: invalid choice: 'best' (choose from 'plain', 'bounded')",
+            "argument --flow: invalid choice: 'best' (choose from 'plain', 'bounded', 'timed')",
         ),
         ("--top x", "argument --top: must not be given without --verilog"),
         ("--top 8x", "argument --top: must be the name of a module, not '8x'"),
