@@ -141,15 +141,17 @@ class Netlist:
     def registers(self) -> dict[str, str]:
         """What each sequential cell stores: the design's name of the net that it drives."""
         names: dict[Bit, str] = {}
-        for wire, record in self._names.items():
+        # The name of a port only where the register has none of its own.
+        for wire, record in sorted(self._names.items(), key=lambda item: item[0] in self._ports):
             if not record.get("hide_name"):
                 for name, bit in _named_bits(wire, record):
                     names.setdefault(bit, name)
         return {
-            register.name: next(iter(found), register.name)
+            register.name: next(
+                (names[bit] for bit in register.drives if bit in names), register.name
+            )
             for register in self._instances
             if register.cell.sequential
-            for found in [[names[bit] for bit in register.drives if bit in names]]
         }
 
     def longest_path(self) -> int:

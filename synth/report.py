@@ -224,11 +224,14 @@ def _report(given: dict[str, Any]) -> None:
         if results[0].delay_ns is not None:
             print(f"delay_ns {results[0].delay_ns:.4f}")
     contents = dict(zip(paths, (report.json, report.markdown), strict=True))
+    wrote = " and ".join(map(str, paths))
     if "netlist" in given:
         for result in results:
             contents[given["netlist"] / f"{result.name}.v"] = result.netlist or ""
+        count = "1 netlist" if len(results) == 1 else f"{len(results)} netlists"
+        wrote += f", and {count} to {given['netlist']}"
     write_files(contents)
-    print(f"wrote {' and '.join(map(str, paths))}")
+    print(f"wrote {wrote}")
 
 
 def _designs(given: dict[str, Any]) -> list[UnitConfig | Design]:

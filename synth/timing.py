@@ -67,7 +67,7 @@ proc constrain {period clock} {
 }
 
 proc main {top clock results} {
-  read_liberty {LIBERTY}
+  read_liberty library.lib
   set_cmd_units -time ns
   read_verilog netlist.v
   link_design $top
@@ -95,7 +95,7 @@ proc main {top clock results} {
 }
 
 set results [open results.txt w]
-if {[catch {main {TOP} {CLOCK} $results} message]} {
+if {[catch {main $env(NMSPARSE_TOP) $env(NMSPARSE_CLOCK) $results} message]} {
   puts "Error: $message"
   exit 1
 }
@@ -168,17 +168,16 @@ def analyze(design: Synthesis, *, cancel: Event | None = None) -> Timing:
     with tempfile.TemporaryDirectory(prefix="nmsparse-") as name:
         folder = Path(name)
         liberty = unpack(design.library.path, folder)
-        script = _SCRIPT
-        for word, text in (("LIBERTY", liberty.absolute()), ("TOP", design.top), ("CLOCK", clock)):
-            script = script.replace(word, str(text))
-        (folder / "script.tcl").write_text(script, encoding="utf-8")
+        if liberty.parent != folder:
+            (folder / "library.lib").symlink_to(liberty.absolute())
         (folder / "netlist.v").write_text(design.verilog, encoding="utf-8")
-        lines = _run(program, design.top, folder, cancel)
+        lines = _run(program, design.top, clock, folder, cancel)
         # The first line is a heading, the others are pins.
         heading, *pins = [*log_lines(folder / "setup.log"), ""]
     if heading:
         places = ", ".join(_place(pin, netlist) for pin in pins[:-1][:3])
-        return Timing(tool, note=f"not every path has a clock: {heading} {places}")
+        why = heading.removeprefix("Warning: ").rstrip(".:")
+        return Timing(tool, note=f"clock {clock or 'of the inputs'} is not enough: {why}: {places}")
     if lines == [_NO_PATH]:
         return Timing(tool, note="no path runs through a cell")
     results = dict(line.split(" ", 1) for line in lines)
@@ -207,14 +206,21 @@ def _version(program: str) -> str:
     return f"OpenSTA {match[1]}"
 
 
-def _run(program: str, top: str, folder: Path, cancel: Event | None) -> list[str]:
-    """Run OpenSTA on the script in a folder, and return the lines that the script wrote."""
+def _run(program: str, top: str, clock: str, folder: Path, cancel: Event | None) -> list[str]:
+    """Run OpenSTA in a folder with library and netlist, and return the lines of its results."""
+    (folder / "script.tcl").write_text(_SCRIPT, encoding="utf-8")
     log = folder / "sta.log"
-    command = [program, "-no_init", "-no_splash", "-exit", "script.tcl"]
-    status = run(command, log, folder=folder, cancel=cancel)
+    status = run(
+        [program, "-no_init", "-no_splash", "-exit", "script.tcl"],
+        log,
+        folder=folder,
+        # No name needs quoting here.
+        environment={"NMSPARSE_TOP": top, "NMSPARSE_CLOCK": clock},
+        cancel=cancel,
+    )
     lines = log_lines(log)
-    # A cell that it does not know becomes a black box, which ends paths.
-    errors = [line for line in lines if re.search(r"\bError\b|black box", line)]
+    # It leaves out what it does not understand of a netlist, with a warning only.
+    errors = [line for line in lines if re.search(r"\bError\b|netlist\.v", line)]
     if errors:
         raise SynthesisError(f"{top}: OpenSTA failed: {errors[0].removeprefix('Error: ')}")
     if status:

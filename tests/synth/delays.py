@@ -4,13 +4,13 @@ import re
 
 from synth.liberty import GENERIC
 
-#: Delay of every gate, in the library's unit of time; the others are of a register.
+#: Delay of every gate, in the library's unit of time; the others are of registers.
 GATE = 0.25
-BUFFER = 0.5
 CLOCK_TO_OUTPUT = 0.5
 SETUP = 0.125
+#: What each input makes the gate before it slower.
+LOAD = 0.001
 
-_TABLES = "cell_rise", "cell_fall", "rise_transition", "fall_transition"
 _HEAD = """
   time_unit : "{unit}";
   voltage_unit : "1V";
@@ -40,6 +40,26 @@ _HEAD = """
   }}
 """
 
+#: Cells that a mapper would like for their size: a NAND made of delay cells, and a flip-flop with
+#: an enable that costs as much as one without.
+TEMPTING = """
+  cell (dlynand2) {
+    area : 0.1;
+    pin (A) { direction : input; }
+    pin (B) { direction : input; }
+    pin (Y) { direction : output; function : "!(A & B)"; }
+  }
+  cell (EDFF) {
+    area : 6;
+    ff (IQ, IQN) { clocked_on : "CK"; next_state : "(DE D) | (DE' IQ)"; }
+    pin (CK) { direction : input; clock : true; }
+    pin (D) { direction : input; }
+    pin (DE) { direction : input; }
+    pin (Q) { direction : output; function : "IQ"; }
+  }
+}
+"""
+
 
 def _table(name, template, *values):
     row = ", ".join(map(str, values))
@@ -47,36 +67,43 @@ def _table(name, template, *values):
 
 
 def _arc(related, delay, scale, kind=""):
-    values = [delay * scale] * 2 + [0.0625 * scale] * 2
-    # abc wants gates that loads slow down, with three loads or more.
+    delays = {"cell_rise": delay, "cell_fall": delay}
+    delays |= {"rise_transition": 0.0625, "fall_transition": 0.0625}
+    # abc wants gates that loads slow down, and three loads or more.
     tables = [
-        _table(name, "delays", value, value + scale / 2, value + scale)
-        for name, value in zip(_TABLES, values, strict=True)
+        _table(name, "delays", *(scale * (value + LOAD * 1000 * load) for load in (0, 0.5, 1)))
+        for name, value in delays.items()
     ]
     return f'timing () {{ related_pin : "{related}"; {kind} {" ".join(tables)} }}'
 
 
-def _setup(clock, scale):
+def _setup(setup, scale):
     names = "rise_constraint", "fall_constraint"
-    tables = " ".join(_table(name, "setups", SETUP * scale, SETUP * scale) for name in names)
-    return f'timing () {{ related_pin : "{clock}"; timing_type : setup_rising; {tables} }}'
+    tables = " ".join(_table(name, "setups", setup * scale, setup * scale) for name in names)
+    return f'timing () {{ related_pin : "CK"; timing_type : setup_rising; {tables} }}'
 
 
-def with_delays(text=None, unit="1ns", scale=1.0):
-    """The generic library with delays: equal for all slews, and nearly equal for all loads."""
+def with_delays(
+    *, unit="1ns", scale=1, setup=SETUP, clock_to_output=CLOCK_TO_OUTPUT, more_cells=""
+):
+    """The generic library with delays, equal for all slews; latches have no setup time.
+
+    `more_cells` are cells and the end of the library.
+    """
 
     def cell(match):
         name, body = match[1], match[2]
         inputs = re.findall(r"pin \((\w+)\) \{ direction : input;", body)
         body = body.replace("direction : input;", "direction : input; capacitance : 0.001;")
-        if name.startswith("dff"):
-            arcs = _arc("CK", CLOCK_TO_OUTPUT, scale, "timing_type : rising_edge;")
+        if "dff" in name.lower():
+            arcs = _arc("CK", clock_to_output, scale, "timing_type : rising_edge;")
             body = re.sub(
-                r"(pin \(D\) \{[^}]*)\}", lambda pin: f"{pin[1]} {_setup('CK', scale)} }}", body
+                r"(pin \((?:D|DE)\) \{[^}]*)\}",
+                lambda pin: f"{pin[1]} {_setup(setup, scale)} }}",
+                body,
             )
         else:
-            delay = BUFFER if name == "buf" else GATE
-            arcs = " ".join(_arc(pin, delay, scale) for pin in inputs)
+            arcs = " ".join(_arc(pin, GATE, scale) for pin in inputs)
         body = re.sub(
             r"(pin \(\w+\) \{ direction : output;[^}]*)\}",
             lambda pin: f"{pin[1]} max_capacitance : 1; {arcs} }}",
@@ -84,8 +111,9 @@ def with_delays(text=None, unit="1ns", scale=1.0):
         )
         return f"cell ({name}) {{{body}\n  }}"
 
-    text = GENERIC.read_text() if text is None else text
-    text = text.replace("nmsparse_generic", "delays")
+    text = GENERIC.read_text().replace("nmsparse_generic", "delays")
+    if more_cells:
+        text = text.rstrip().removesuffix("}") + more_cells
     text = re.sub(r"cell \((\w+)\) \{(.*?)\n  \}", cell, text, flags=re.DOTALL)
     return text.replace(
         "delay_model : table_lookup;", "delay_model : table_lookup;" + _HEAD.format(unit=unit), 1

@@ -1,3 +1,6 @@
+import re
+from dataclasses import replace
+
 import pytest
 
 from hw.config import UnitConfig
@@ -21,6 +24,63 @@ def test_unit():
     # Mask and valid bit are registered, with or without a buffer before them.
     assert result.sequential >= 5 * 6
     assert result.note is None
+
+
+@pytest.mark.usefixtures("sta")
+def test_delay(delays):
+    result = area(UnitConfig(n=2, m=4, unit="decoder"), library=delays, flow="timed")
+    # The register's own times and a few gates.
+    assert 0.625 < result.delay_ns < 5
+    assert result.path_start
+    assert result.path_end
+    assert result.timing.startswith("OpenSTA ")
+    assert (result.timing_note, result.is_estimate) == (None, False)
+    assert result.initiation_interval == 1
+    assert result.density == pytest.approx(1e15 / (result.area * result.delay_ns))
+
+
+def test_no_delay():
+    result = area(NAND)
+    assert (result.delay_ns, result.path_start, result.path_end, result.timing) == (None,) * 4
+    assert result.timing_note == "library nmsparse_generic has no delays"
+    assert result.density is None
+
+
+def test_density():
+    result = replace(
+        area(UnitConfig(n=2, m=4, unit="decoder")),
+        area=2e4,
+        area_unit="um2",
+        delay_ns=2.0,
+        initiation_interval=5,
+    )
+    # 100 million groups a second on a fiftieth of a square millimetre.
+    assert result.density == pytest.approx(5e9)
+    changes = (
+        {"area_unit": "NAND2eq"},
+        {"delay_ns": None},
+        {"delay_ns": 0.0},
+        {"area": 0.0},
+        {"initiation_interval": None},
+        {"is_estimate": True},
+    )
+    for change in changes:
+        assert replace(result, **change).density is None
+
+
+@pytest.mark.usefixtures("sta")
+def test_no_density_without_registers(delays):
+    design = UnitConfig(n=2, m=4, unit="decoder", pipeline=0)
+    result = area(design, library=delays)
+    assert result.delay_ns > 0
+    assert result.initiation_interval is None
+    assert area(NAND, library=delays).initiation_interval is None
+
+
+def test_netlist():
+    assert area(NAND).netlist is None
+    (result,) = areas([NAND], netlist=True)
+    assert re.search(r"module gate\(.*nand2 cell_0 \(", result.netlist, re.DOTALL)
 
 
 def test_pattern_and_pipeline_cost_area():

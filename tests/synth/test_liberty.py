@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from synth.liberty import GENERIC, LibertyError, is_compressed, read_liberty
+from synth.liberty import GENERIC, LibertyError, is_compressed, read_liberty, unpack
 
 LIBRARY = """
 /* a { brace in a comment */
@@ -59,6 +59,60 @@ def test_facts(library):
     assert flop.inputs == ["C", "D"]
     assert flop.outputs == ["Q0", "Q1", "Q"]
     assert flop.pins["Q1"].function == "IQN"
+
+
+def test_times(library, generic, delays, tmp_path):
+    nand = library.cells["nand_2"]
+    assert [pin.name for pin in nand.pins.values() if pin.timed] == ["B"]
+    # Delays are those of outputs.
+    assert not nand.timed
+    assert not library.has_delays
+    assert not generic.has_delays
+    assert delays.has_delays
+    # Latches have no setup times there.
+    assert [name for name, cell in delays.cells.items() if not cell.timed] == ["latch"]
+    # A cell without inputs has no paths to time.
+    path = tmp_path / "tie.lib"
+    path.write_text("library (l) { cell (tie) { pin (Y) { direction : output; } } }")
+    assert read_liberty(path).cells["tie"].timed
+
+
+def test_clocks(library, generic):
+    assert library.cells["flop"].clocks == ("C",)
+    assert library.cells["nand_2"].clocks == ()
+    clocks = {name: cell.clocks for name, cell in generic.cells.items() if cell.sequential}
+    assert clocks == {"latch": ("G",), "dff": ("CK",), "dffr": ("CK",)}
+
+
+def test_other_clocks(tmp_path):
+    path = tmp_path / "clocks.lib"
+    path.write_text("""library (l) {
+      cell (gate) { statetable ("CK G", "IQ") { table : "L L : - : L"; }
+        pin (CK) { direction : input; clock : true; }
+        pin (G) { direction : input; clock : false; } }
+      cell (two) { ff (IQ, IQN) { clocked_on : "C1 & !C2"; more () { } clocked_on_also : "C3'"; }
+        pin (D) { } pin (C1) { } pin (C2) { } pin (C3) { } } }""")
+    cells = read_liberty(path).cells
+    assert cells["gate"].clocks == ("CK",)
+    assert cells["two"].clocks == ("C1", "C2", "C3")
+
+
+def test_sky130_times(sky130):
+    assert sky130.has_delays
+    assert all(cell.timed for cell in sky130.cells.values())
+    flop = sky130.cells["sky130_fd_sc_hd__dfrtn_1"]
+    assert flop.clocks == ("CLK_N",)
+
+
+def test_unpack(tmp_path):
+    plain = tmp_path / "a.lib"
+    plain.write_bytes(GENERIC.read_bytes())
+    assert unpack(plain, tmp_path / "nowhere") == plain
+    compressed = tmp_path / "a.lib.gz"
+    compressed.write_bytes(gzip.compress(plain.read_bytes()))
+    unpacked = unpack(compressed, tmp_path)
+    assert unpacked.parent == tmp_path
+    assert unpacked.read_bytes() == plain.read_bytes()
 
 
 def test_nand2_is_by_function(library):

@@ -77,6 +77,64 @@ def test_text(generic):
     assert " ".join(lines[8].split()) == "selector 2:4 bf16 - 1 1,234.5 1,204.5 30.0 7 1,000 1.3"
 
 
+STA = {"timing": "OpenSTA 1.2", "timing_note": None, "delay_ns": 2.5}
+PATH = {"path_start": "i_data[3]", "path_end": "mask"}
+
+
+def test_delays(generic):
+    timed = result(area_unit="um2", initiation_interval=1, **STA, **PATH)
+    report = Report([timed], generic, "the command")
+    lines = report.text.splitlines()
+    assert "delay: OpenSTA 1.2, inputs at 0, outputs without load" in lines
+    header, row = (" ".join(lines[place].split()) for place in (6, 8))
+    assert "sequential delay ns density path cells" in header
+    # 1e15 / (1234.5 * 2.5), in 1e9.
+    assert row.endswith("30.0 2.500 324.02 7 1,000 1.3")
+    assert "delay: from i_data[3] to mask" in lines
+    note = "density: 10^9 groups per second and mm2, 1 / (area * delay * interval)"
+    assert note in lines
+    assert f"- {note}\n" in report.markdown
+    content = json.loads(report.json)
+    assert content["context"]["timing"] == "OpenSTA 1.2"
+    (row,) = content["rows"]
+    assert {field: row[field] for field in PATH} == PATH
+    assert row["delay_ns"] == 2.5
+    assert row["density"] == pytest.approx(1e15 / (1234.5 * 2.5))
+    assert "is_estimate" not in row
+    assert "netlist" not in row
+
+
+def test_delays_of_some(generic):
+    wires = result("wires", area_unit="um2", **STA | {"delay_ns": None, "timing_note": "none here"})
+    timed = result(area_unit="um2", initiation_interval=1, **STA, **PATH)
+    report = Report([wires, timed], generic, "the command")
+    assert "wires has no delay: none here" in report.notes
+    row = " ".join(report.text.splitlines()[8].split())
+    assert row.endswith("30.0 - - 7 1,000 1.3")
+    # Too many for the notes of a table; the JSON holds them all.
+    assert not any(note.startswith("delay: from") for note in report.notes)
+
+
+def test_no_delays(generic):
+    text = Report([result()], generic, "the command").text
+    assert "delay: none, library nmsparse_generic has no delays\n" in text
+    assert "delay ns" not in text
+    assert "density" not in text
+
+
+def test_estimate(generic):
+    guess = result(area_unit="um2", initiation_interval=1, is_estimate=True, **STA, **PATH)
+    guess = replace(guess, timing="estimate of abc in yosys 0.0")
+    text = Report([guess], generic, "the command").text
+    assert (
+        "delay: estimate of abc in yosys 0.0, as OpenSTA is not installed: gates only, without "
+        "the registers' own times\n"
+    ) in text
+    assert "delay ns" in text
+    # It is no clock period.
+    assert "density" not in text
+
+
 def test_other_verilog_and_other_library(generic):
     other = result("top", {}, area_unit="um2", nand2=9.0)
     text = Report([other], generic, "the command").text
@@ -123,6 +181,43 @@ class TestBaseline:
         assert marks in " ".join(report.text.split())
         assert "▲ ▼: more or less than in the baseline" in report.text
         assert all(word in report.markdown for word in marks.split())
+
+    @pytest.mark.parametrize(
+        ("old", "new", "mark", "compared"),
+        [
+            (2.5, 2.5, "30.0 2.500 7", True),
+            (2.5, 2.0, "30.0 2.000 ▼ -20.0 % 7", True),
+            (2.0, 2.5, "30.0 2.500 ▲ +25.0 % 7", True),
+            (None, 2.5, "30.0 2.500 7", False),
+            (2.0, None, "30.0 7", True),
+        ],
+    )
+    def test_delays(self, tmp_path, generic, old, new, mark, compared):
+        path = tmp_path / "old.json"
+        before = result(**STA | {"delay_ns": old})
+        path.write_text(Report([before], generic, "the command").json)
+        rows = Report.read_baseline(path, generic, "plain")
+        text = Report([result(**STA | {"delay_ns": new})], generic, "the command", rows).text
+        assert mark in " ".join(text.split())
+        assert ("or there are none" not in text) is compared
+
+    def test_delays_of_another_tool(self, tmp_path, generic):
+        path = tmp_path / "old.json"
+        path.write_text(Report([result(**STA)], generic, "the command").json)
+        rows = Report.read_baseline(path, generic, "plain")
+        other = result(**STA | {"timing": "OpenSTA 1.3", "delay_ns": 2.0})
+        text = Report([other], generic, "the command", rows).text
+        assert "30.0 2.000 7" in " ".join(text.split())
+        assert "delays of the baseline are of another tool, or there are none\n" in text
+
+    def test_older_report(self, baseline, generic):
+        content = json.loads(baseline.read_text())
+        del content["context"]["timing"]
+        del content["rows"][0]["delay_ns"]
+        baseline.write_text(json.dumps(content))
+        rows = Report.read_baseline(baseline, generic, "plain")
+        text = Report([result(area=1300.0, **STA)], generic, "the command", rows).text
+        assert "1,300.0 ▲ +5.3 % 1,270.0 30.0 2.500 7" in " ".join(text.split())
 
     def test_new(self, baseline, generic):
         old = Report.read_baseline(baseline, generic, "plain")

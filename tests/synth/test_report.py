@@ -1,5 +1,6 @@
 import gzip
 import json
+import re
 import subprocess
 import sys
 
@@ -94,6 +95,49 @@ def test_liberty(capsys, verilog, out, tmp_path):
     assert "--top top --liberty other.lib.gz --flow" in printed
 
 
+@pytest.mark.usefixtures("sta")
+@pytest.mark.parametrize("flow", ["plain", "bounded", "timed"])
+def test_delay(capsys, verilog, out, delays, flow):
+    files = ["--verilog", str(verilog), "--liberty", str(delays.path)]
+    main([*files, "--top", "top", "--flow", flow, "-o", str(out)])
+    printed = capsys.readouterr().out.splitlines()
+    assert "area_um2 1.0000" in printed
+    assert "delay_ns 0.2500" in printed
+    assert any(line.startswith("delay: OpenSTA ") for line in printed)
+    assert any(re.fullmatch("delay: from [ab] to y", line) for line in printed)
+    content = json.loads((out / "area_top.json").read_text())
+    assert content["rows"][0]["delay_ns"] == 0.25
+    assert content["context"]["timing"].startswith("OpenSTA ")
+
+
+def test_no_delay(capsys, verilog, out):
+    main(["--verilog", str(verilog), "--top", "top", "-o", str(out)])
+    printed = capsys.readouterr().out
+    assert "delay: none, library nmsparse_generic has no delays\n" in printed
+    assert "delay_ns" not in printed
+
+
+def test_estimate(capsys, verilog, out, delays, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    files = ["--verilog", str(verilog), "--liberty", str(delays.path)]
+    main([*files, "--top", "top", "-o", str(out)])
+    printed = capsys.readouterr().out
+    assert re.search("^delay: estimate of abc in yosys .* not installed", printed, re.MULTILINE)
+    assert "delay_ns 0.2500\n" in printed
+
+
+def test_netlists(capsys, out):
+    folder = out.parent / "netlists"
+    main(f"--units decoder --patterns 2:4,1:3 --netlist {folder} -o {out}".split())
+    names = ["nm_decoder_1_3_bitmap", "nm_decoder_2_4_bitmap"]
+    assert sorted(path.name for path in folder.iterdir()) == [f"{name}.v" for name in names]
+    for name in names:
+        text = (folder / f"{name}.v").read_text()
+        assert f"module {name}(" in text
+        assert "nand2 cell_" in text
+    assert capsys.readouterr().out.endswith(f"and {out / 'area.md'}, and 2 netlists to {folder}\n")
+
+
 def test_baseline(capsys, verilog, out):
     main(["--verilog", str(verilog), "--top", "top", "-o", str(out)])
     baseline = out / "area_top.json"
@@ -173,6 +217,11 @@ def test_as_a_command(verilog, out):
             "--flow best",
             "argument --flow: invalid choice: 'best' (choose from 'plain', 'bounded', 'timed')",
         ),
+        (
+            "--flow timed",
+            "argument --flow: timed must be given a library with delays (--liberty), "
+            "not nmsparse_generic",
+        ),
         ("--top x", "argument --top: must not be given without --verilog"),
         ("--top 8x", "argument --top: must be the name of a module, not '8x'"),
         ("--verilog x.v", "argument --top: must be given with --verilog"),
@@ -242,6 +291,23 @@ class TestRefusedFiles:
         assert capsys.readouterr().err == (
             "python -m synth.report: error: argument -o/--output: must be a folder that can be "
             f"written to, not {str(verilog / 'sub')!r}\n"
+        )
+
+    def test_netlists_below_a_file(self, capsys, out, verilog):
+        assert fails(capsys, out, "--netlist", verilog / "sub") == (
+            "argument --netlist: must be a folder that can be written to, "
+            f"not {str(verilog / 'sub')!r}"
+        )
+
+    def test_broken_sta(self, capsys, out, verilog, delays, monkeypatch, tmp_path):
+        program = tmp_path / "bin" / "sta"
+        program.parent.mkdir()
+        program.write_text("#!/bin/sh\necho 1.2.3\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+        files = ["--verilog", verilog, "--top", "top", "--liberty", delays.path]
+        assert fails(capsys, out, *files) == (
+            "top: OpenSTA ended without an error but left no result"
         )
 
     def test_folder_in_the_place_of_a_report(self, capsys, out, verilog):
