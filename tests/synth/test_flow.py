@@ -130,8 +130,8 @@ def test_netlist_as_verilog(generic):
     # Constants, parts of buses and wires, without what simple readers do not know.
     verilog = (
         "module top(input clk, input [3:0] a, output [7:0] y); reg [1:0] \\odd.name ;"
-        "wire [2:0] s = a[2:0] + a[3:1]; always @(posedge clk) \\odd.name <= s[2:1];"
-        "assign y = {2'b10, a[1:0], \\odd.name , s[0], ~a[3]}; endmodule"
+        "reg [2:0] s; always @(posedge clk) {s, \\odd.name } <= {{1'b0, a[1:0]} + a[3:2], a[2:1]};"
+        "assign y = {2'b10, a[0], \\odd.name , s}; endmodule"
     )
     first = synthesize(verilog, "top", generic)
     assert "\\odd.name[0] " in first.verilog or "\\odd.name " in first.verilog
