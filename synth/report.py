@@ -23,7 +23,7 @@ from synth.flow import DEFAULT_FLOW, FLOWS, SynthesisError
 from synth.liberty import GENERIC, LibertyError, Library, read_liberty
 from synth.render import BaselineError, Report
 
-__all__ = ["AreaResult", "Design", "area", "areas", "main"]
+__all__ = ["AreaResult", "Design", "area", "areas", "main", "read_liberty"]
 
 DEFAULT_PATTERNS = "2:4,4:8,8:16,16:32"
 #: A dot product is of integers.

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from synth.liberty import GENERIC
-from synth.report import area, areas, main
+from synth.report import area, areas, main, read_liberty
 
 NAND = "module top(input a, b, output y); assign y = ~(a & b); endmodule\n"
 
@@ -154,6 +154,7 @@ def test_baseline(capsys, verilog, out):
 def test_exported():
     assert callable(area)
     assert callable(areas)
+    assert read_liberty(GENERIC).nand2_area == 1
 
 
 def test_as_a_command(verilog, out):
