@@ -7,13 +7,14 @@ can be, and one at the end.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, reduce
-from operator import or_
+from functools import cache
 
-from amaranth.hdl import Cat, Module, Signal, Value
+from amaranth.hdl import Cat, Module, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.handshake import cheapest_handshake
+from hw.logic import any_of, named, split
 from hw.ports import Field
 
 __all__ = ["Bundle", "Pipeline", "Step", "any_of", "named", "payload_layout", "place_cuts"]
@@ -21,14 +22,6 @@ __all__ = ["Bundle", "Pipeline", "Step", "any_of", "named", "payload_layout", "p
 #: What is alive between two steps: by name, a list of elements of one width.  A port is such a
 #: list, element 0 in its lowest bits.
 Bundle = dict[str, list[Value]]
-
-
-def any_of(values: Sequence[Value]) -> Value:
-    """Bitwise or of all values, as a balanced tree."""
-    values = list(values)
-    while len(values) > 1:
-        values = [reduce(or_, values[i : i + 2]) for i in range(0, len(values), 2)]
-    return values[0]
 
 
 def payload_layout(fields: Mapping[str, Field]) -> data.StructLayout:
@@ -58,22 +51,6 @@ class Step:
     produces: Mapping[str, int]
     consumes: tuple[str, ...] = ()
     levels: int = 1
-
-
-def named(m: Module, name: str, value: Value) -> Signal:
-    """A signal of that name that holds the value."""
-    signal = Signal(value.shape(), name=name)
-    m.d.comb += signal.eq(value)
-    return signal
-
-
-def _split(m: Module, name: str, vector: Value, width: int) -> list[Value]:
-    """The elements of a vector, element 0 lowest, each a signal.
-
-    Amaranth takes a slice of a slice apart bit by bit, the whole vector each time it is read.
-    """
-    starts = range(0, len(vector), width)
-    return [named(m, f"{name}{k}", vector[i : i + width]) for k, i in enumerate(starts)]
 
 
 def place_cuts(levels: Sequence[int], widths: Sequence[int], count: int) -> list[int]:
@@ -124,11 +101,10 @@ def place_cuts(levels: Sequence[int], widths: Sequence[int], count: int) -> list
 class Pipeline(wiring.Component):
     """Steps between two streams, with K register stages.
 
-    Latency K cycles; one transfer a cycle when nothing stalls.  Each stage holds its own valid bit
-    and takes a new payload when it is empty or its content moves on, so bubbles close up while the
-    output stalls; `i.ready` depends combinationally on `o.ready` through the K valid bits.  With
-    K = 0 everything is combinational.  Reset clears the valid bits; the payload registers have no
-    reset.
+    Latency K cycles; one transfer a cycle when nothing stalls; up to K groups inside while the
+    output stalls.  `i.ready` depends combinationally on `o.ready`.  How the stages hold what they
+    hold is the smaller of the two ways in `hw.handshake`.  With K = 0 everything is combinational.
+    Reset empties all stages; the payload registers have no reset.
 
     Parameters
     ----------
@@ -170,36 +146,16 @@ class Pipeline(wiring.Component):
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's signature
         """The logic."""
         m = Module()
-        # Handshake: stage k is entered when it is empty or its content moves on.
-        valid = [
-            self.i.valid,
-            *(Signal(name=f"stage{k}_valid") for k in range(1, self._stages)),
-        ]
+        cuts, inner_bits = self._cuts()
+        output_bits = len(Cat(self.o.payload[name] for name in self._outputs))
         if self._stages:
-            valid.append(self.o.valid)
+            way = cheapest_handshake(inner_bits, output_bits, self._stages)
+            handshake = way(m, self.i, self.o, self._stages)
         else:
-            m.d.comb += self.o.valid.eq(self.i.valid)
-        ready = [Signal(name=f"stage{k}_ready") for k in range(self._stages)] + [self.o.ready]
-        m.d.comb += self.i.ready.eq(ready[0])
-        enable = []
-        for k in range(self._stages):
-            m.d.comb += ready[k].eq(~valid[k + 1] | ready[k + 1])
-            with m.If(ready[k]):
-                m.d.sync += valid[k + 1].eq(valid[k])
-            enable.append(Signal(name=f"stage{k}_enable"))
-            m.d.comb += enable[k].eq(valid[k] & ready[k])
+            m.d.comb += [self.o.valid.eq(self.i.valid), self.i.ready.eq(self.o.ready)]
 
-        def register(k: int, name: str, elements: list[Value]) -> list[Value]:
-            """The elements as stage k holds them."""
-            joined = Cat(elements)
-            held = Signal(len(joined), reset_less=True, name=f"stage{k}_{name}")
-            with m.If(enable[k]):
-                m.d.sync += held.eq(joined)
-            return _split(m, held.name, held, len(elements[0]))
-
-        cuts = self._cuts()
         bundle = {
-            name: _split(m, name, self.i.payload[name], field.width)
+            name: split(m, name, self.i.payload[name], field.width)
             for name, field in self._inputs.items()
         }
         stage = 0
@@ -208,19 +164,21 @@ class Pipeline(wiring.Component):
             bundle = {name: bundle[name] for name in bundle if name not in step.consumes}
             bundle |= {name: produced[name] for name in step.produces}
             if position in cuts:
-                bundle = {name: register(stage, name, alive) for name, alive in bundle.items()}
+                bundle = {
+                    name: handshake.register(stage, name, alive) for name, alive in bundle.items()
+                }
                 stage += 1
 
         # The last stage, and those for which no place between steps was left, hold the outputs.
         result = {name: bundle[name] for name in self._outputs}
         for k in range(stage, self._stages):
-            result = {name: register(k, name, elements) for name, elements in result.items()}
+            result = {name: handshake.register(k, name, values) for name, values in result.items()}
         for name, elements in result.items():
             m.d.comb += self.o.payload[name].eq(Cat(elements))
         return m
 
-    def _cuts(self) -> list[int]:
-        """Steps after which a register stage stands, the last stage apart."""
+    def _cuts(self) -> tuple[list[int], int]:
+        """Steps after which a register stage stands, the last stage apart; bits of those stages."""
         alive = {name: len(self.i.payload[name]) for name in self._inputs}
         widths = []
         for step in self._steps[:-1]:
@@ -228,4 +186,7 @@ class Pipeline(wiring.Component):
             alive |= step.produces
             widths.append(sum(alive.values()))
         levels = [step.levels for step in self._steps]
-        return place_cuts(levels, widths, min(max(self._stages - 1, 0), len(widths)))
+        cuts = place_cuts(levels, widths, min(max(self._stages - 1, 0), len(widths)))
+        left_over = max(self._stages - 1, 0) - len(cuts)
+        output_bits = sum(len(self.o.payload[name]) for name in self._outputs)
+        return cuts, sum(widths[cut] for cut in cuts) + left_over * output_bits
