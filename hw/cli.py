@@ -1,9 +1,10 @@
 """What the command lines of the project share: one-line errors, exit status 2."""
 
 import argparse
+import re
 from typing import NoReturn
 
-__all__ = ["CommandParser"]
+__all__ = ["CommandParser", "pattern_list"]
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -16,3 +17,16 @@ class CommandParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print ``<command>: error: <message>`` and exit with status 2."""
         self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
+
+
+def pattern_list(text: str) -> list[tuple[int, int]]:
+    """Patterns such as 2:4,4:8, each once, as the type of an argument."""
+    patterns = []
+    for part in text.split(","):
+        match = re.fullmatch(r"([0-9]{1,9}):([0-9]{1,9})", part)
+        if match is None:
+            raise argparse.ArgumentTypeError(
+                f"must be a list of patterns N:M such as 2:4,4:8,8:16,16:32, not {text!r}"
+            )
+        patterns.append((int(match[1]), int(match[2])))
+    return list(dict.fromkeys(patterns))

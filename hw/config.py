@@ -2,13 +2,24 @@
 
 import operator
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from hw.choice import choose, serial_interval
 from hw.formats import FORMATS, INTEGER_FORMATS, NumberFormat
 from hw.verilog_keywords import VERILOG_KEYWORDS
 
-__all__ = ["GOALS", "METADATA", "OVERFLOWS", "SELECTORS", "UNITS", "ConfigError", "UnitConfig"]
+__all__ = [
+    "GOALS",
+    "METADATA",
+    "OVERFLOWS",
+    "SELECTORS",
+    "UNITS",
+    "ConfigError",
+    "UnitConfig",
+    "pattern_list",
+]
 
 #: What each unit does, in one line.
 UNITS: dict[str, str] = {
@@ -20,7 +31,19 @@ UNITS: dict[str, str] = {
 }
 
 #: Architectures of the top-N-of-M selector, all with the same function.
-SELECTORS: tuple[str, ...] = ("compare_matrix",)
+SELECTORS: tuple[str, ...] = (
+    "compare_matrix",
+    "rank_merge",
+    "selection_network",
+    "threshold_search",
+    "threshold_serial",
+)
+
+#: The one that can be told the pattern, or N, at run time.
+_RUN_TIME_SELECTOR = "compare_matrix"
+
+#: Units that can be told the pattern, or N, at run time.
+_RUN_TIME_UNITS = ("sparsifier", "selector")
 
 #: What `selector="auto"` aims at.
 GOALS: tuple[str, ...] = ("area", "delay", "density")
@@ -39,14 +62,20 @@ _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 #: Parameters that shape each unit, in the order of the canonical command.
 _PARAMETERS: dict[str, tuple[str, ...]] = {
-    "sparsifier": ("dtype", "selector", "metadata", "pipeline"),
-    "selector": ("dtype", "selector", "pipeline"),
+    "sparsifier": (
+        "dtype", "score_bits", "n_runtime", "selector", "metadata", "pipeline",
+    ),
+    "selector": ("dtype", "score_bits", "n_runtime", "selector", "pipeline"),
     "encoder": ("metadata", "pipeline"),
     "decoder": ("metadata", "pipeline"),
     "pe": (
         "dtype", "weight_dtype", "metadata", "acc_width", "overflow", "check", "pipeline",
     ),
 }  # fmt: skip
+
+
+#: Parameters that are left out of the canonical command where they are not given.
+_OPTIONAL = ("score_bits", "n_runtime")
 
 
 class ConfigError(ValueError):
@@ -66,6 +95,18 @@ class ConfigError(ValueError):
         self.rule = rule
 
 
+def pattern_list(patterns: Iterable[tuple[int, int]]) -> str:
+    """Patterns as the command line has them, such as ``2:4,4:8``."""
+    return ",".join(f"{n}:{m}" for n, m in patterns)
+
+
+def _integer(parameter: str, value: object) -> int:
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise TypeError(f"{parameter} must be an integer, not {value!r}") from error
+
+
 @dataclass(frozen=True, kw_only=True)
 class UnitConfig:
     """Everything that decides what a unit computes and how it is built.
@@ -73,18 +114,29 @@ class UnitConfig:
     Parameters
     ----------
     n, m
-        Pattern: N of every M lanes are kept; 1 <= n <= m, 2 <= m <= 64.
+        Pattern: N of every M lanes are kept; 1 <= n <= m, 2 <= m <= 64.  Not given with
+        `flexible`, which decides them: m is then the number of lanes, n the largest number kept.
     unit
         One of `UNITS`.
     dtype
         Number format of the activations, one of `hw.formats.FORMATS`; integers only in a PE.
     selector, goal
-        Architecture of the selector, or ``auto``: the best one known for the goal.
+        Architecture of the selector, or ``auto``: the best one measured for the goal.
+    score_bits
+        Leading bits of the score that are compared, ties to the lower lane; None: all of them.
+    flexible
+        Patterns (n, m) of which `i_pattern` chooses one, transfer by transfer: L / m groups of n:m
+        side by side in the L lanes of the largest m, which all m must divide.  Sparsifier and
+        selector only.
+    n_runtime
+        Whether `i_n` says, transfer by transfer, how many of the m lanes are kept; n is then only
+        part of the unit's name.  Sparsifier and selector only.
     metadata
         Code of the metadata, one of `METADATA`.
     pipeline
         Register stages between input and output: the latency in cycles.  0 is combinational, 1
-        registers the outputs.  A PE has at least 1, its accumulator.
+        registers the outputs.  A PE has at least 1, its accumulator.  ``auto``, where there is a
+        selector: what was measured to be best for the goal; the attribute then holds that number.
     weight_dtype
         Number format of a PE's weights; None: the activations' format.
     acc_width
@@ -105,14 +157,17 @@ class UnitConfig:
         A value is of the wrong kind.
     """
 
-    n: int
-    m: int
+    n: int = 0
+    m: int = 0
     unit: str = "sparsifier"
     dtype: str = "bf16"
     selector: str = "auto"
     goal: str = "density"
+    score_bits: int | None = None
+    flexible: tuple[tuple[int, int], ...] | None = None
+    n_runtime: bool = False
     metadata: str = "bitmap"
-    pipeline: int = 1
+    pipeline: int | str = 1
     weight_dtype: str | None = None
     acc_width: int = 32
     overflow: str = "wrap"
@@ -120,15 +175,20 @@ class UnitConfig:
     name: str | None = None
 
     def __post_init__(self) -> None:
-        for parameter in ("n", "m", "pipeline", "acc_width"):
-            value = getattr(self, parameter)
-            try:
-                integer = operator.index(value)
-            except TypeError as error:
-                raise TypeError(f"{parameter} must be an integer, not {value!r}") from error
-            object.__setattr__(self, parameter, integer)
-        if not isinstance(self.check, bool):
-            raise TypeError(f"check must be True or False, not {self.check!r}")
+        if self.flexible is not None:
+            self._set_flexible()
+        integers = ["n", "m", "acc_width"]
+        if self.pipeline != "auto":
+            integers.append("pipeline")
+        if self.score_bits is not None:
+            integers.append("score_bits")
+        for parameter in integers:
+            object.__setattr__(self, parameter, _integer(parameter, getattr(self, parameter)))
+        for parameter in ("check", "n_runtime"):
+            if not isinstance(getattr(self, parameter), bool):
+                raise TypeError(
+                    f"{parameter} must be True or False, not {getattr(self, parameter)!r}"
+                )
 
         self._check_choice("unit", UNITS)
         self._check_range("m", 2, MAX_M)
@@ -141,14 +201,16 @@ class UnitConfig:
         self._check_choice("overflow", OVERFLOWS)
         if self.weight_dtype is not None:
             self._check_choice("weight_dtype", FORMATS)
+        if self.score_bits is not None:
+            where = f", the bits of a score of {self.dtype}"
+            self._check_range("score_bits", 1, self.format.key_width, where)
+        self._check_run_time()
         if self.unit == "pe":
             self._check_choice("dtype", INTEGER_FORMATS, " in a pe")
             if self.weight_dtype is not None:
                 self._check_choice("weight_dtype", INTEGER_FORMATS, " in a pe")
-            self._check_range("pipeline", 1, MAX_PIPELINE, " in a pe, whose accumulator is a stage")
             self._check_range("acc_width", 2, MAX_ACC_WIDTH)
-        else:
-            self._check_range("pipeline", 0, MAX_PIPELINE)
+        self._check_pipeline()
         if self.name is not None:
             if not isinstance(self.name, str):
                 raise TypeError(f"name must be a string, not {self.name!r}")
@@ -156,6 +218,60 @@ class UnitConfig:
                 raise ConfigError(
                     "name", f"must be a Verilog identifier and no keyword, not {self.name!r}"
                 )
+
+    def _set_flexible(self) -> None:
+        """Check the patterns and derive n and m from them."""
+        try:
+            patterns = tuple((_integer("n", n), _integer("m", m)) for n, m in self.flexible or ())
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"flexible must be pairs of integers, not {self.flexible!r}") from error
+        text = pattern_list(patterns)
+        if not patterns or len(set(patterns)) < len(patterns):
+            raise ConfigError("flexible", f"must be different patterns n:m, not {text!r}")
+        lanes = max(m for _, m in patterns)
+        for n, m in patterns:
+            if not (2 <= m <= MAX_M and 1 <= n <= m):
+                rule = f"must be patterns n:m with 2 <= m <= {MAX_M} and 1 <= n <= m"
+                raise ConfigError("flexible", f"{rule}, not {n}:{m}")
+            if lanes % m:
+                rule = f"must be patterns whose m divides the largest, {lanes}"
+                raise ConfigError("flexible", f"{rule}, not {n}:{m}")
+        slots = max(lanes // m * n for n, m in patterns)
+        for parameter, value in (("n", slots), ("m", lanes)):
+            if getattr(self, parameter) not in (0, value):
+                rule = f"must not be given with flexible, or be {value}"
+                raise ConfigError(parameter, f"{rule}, not {getattr(self, parameter)}")
+            object.__setattr__(self, parameter, value)
+        object.__setattr__(self, "flexible", patterns)
+
+    def _check_run_time(self) -> None:
+        """What is chosen at run time goes with one selector, in two units."""
+        for parameter in ("flexible", "n_runtime"):
+            if not getattr(self, parameter):
+                continue
+            if self.unit not in _RUN_TIME_UNITS:
+                units = " or ".join(_RUN_TIME_UNITS)
+                raise ConfigError(parameter, f"must go with unit {units}, not {self.unit!r}")
+            if self.selector not in ("auto", _RUN_TIME_SELECTOR):
+                raise ConfigError(
+                    parameter,
+                    f"must go with selector {_RUN_TIME_SELECTOR}, not {self.selector!r}",
+                )
+        if self.flexible and self.n_runtime:
+            raise ConfigError("n_runtime", "must not be given with flexible")
+
+    def _check_pipeline(self) -> None:
+        if self.pipeline == "auto":
+            if self.unit not in _RUN_TIME_UNITS:
+                raise ConfigError(
+                    "pipeline",
+                    f"must be a number in a unit without a selector, not 'auto' in {self.unit!r}",
+                )
+            object.__setattr__(self, "pipeline", self._chosen[1])
+        if self.unit == "pe":
+            self._check_range("pipeline", 1, MAX_PIPELINE, " in a pe, whose accumulator is a stage")
+        else:
+            self._check_range("pipeline", 0, MAX_PIPELINE)
 
     def _check_choice(self, parameter: str, choices: Any, where: str = "") -> None:
         value = getattr(self, parameter)
@@ -189,12 +305,65 @@ class UnitConfig:
     @property
     def metadata_width(self) -> int:
         """Bits of one group's metadata."""
-        return {"bitmap": self.m, "index": self.n * self.index_width}[self.metadata]
+        if self.metadata == "bitmap":
+            return self.m
+        if self.n_runtime:
+            return self.m * self.index_width
+        return max(self.m // m * n * (m - 1).bit_length() for n, m in self.patterns)
+
+    @property
+    def key_width(self) -> int:
+        """Bits of a score that are compared."""
+        return self.format.key_width if self.score_bits is None else self.score_bits
+
+    @property
+    def patterns(self) -> tuple[tuple[int, int], ...]:
+        """The patterns that the unit knows, by the number that `i_pattern` has for each."""
+        return self.flexible or ((self.n, self.m),)
+
+    @property
+    def kept_counts(self) -> range:
+        """Numbers of lanes kept in one transfer, from the least to the most."""
+        if self.n_runtime:
+            return range(self.m + 1)
+        counts = [self.m // m * n for n, m in self.patterns]
+        if len(self.patterns) < 1 << self.pattern_width and self.flexible:
+            # A number that no pattern has.
+            counts.append(0)
+        return range(min(counts), max(counts) + 1)
+
+    @property
+    def slots(self) -> int:
+        """Kept values that one transfer has room for."""
+        return self.kept_counts[-1]
+
+    @property
+    def pattern_width(self) -> int:
+        """Bits of `i_pattern`."""
+        return max(1, (len(self.patterns) - 1).bit_length())
+
+    @property
+    def _chosen(self) -> tuple[str, int]:
+        """Architecture and register stages of the selector, ``auto`` resolved."""
+        allowed = (_RUN_TIME_SELECTOR,) if self.flexible or self.n_runtime else SELECTORS
+        return choose(
+            n=self.n,
+            m=self.m,
+            key_width=self.key_width,
+            goal=self.goal,
+            selectors=allowed if self.selector == "auto" else (self.selector,),
+            pipeline=None if self.pipeline == "auto" else int(self.pipeline),
+        )
 
     @property
     def resolved_selector(self) -> str:
         """The architecture that ``auto`` stands for; otherwise the one named."""
-        return SELECTORS[0] if self.selector == "auto" else self.selector
+        return self._chosen[0] if self.selector == "auto" else self.selector
+
+    @property
+    def stages(self) -> int:
+        """K as a number."""
+        return int(self.pipeline)
 
     @property
     def latency_cycles(self) -> int:
@@ -202,18 +371,27 @@ class UnitConfig:
 
         In a PE the input is the one with `i_last`.
         """
-        return self.pipeline
+        return self.stages
 
     @property
     def initiation_interval(self) -> int:
         """Cycles from one group to the next when nothing stalls."""
+        if "selector" in _PARAMETERS[self.unit] and self.resolved_selector == "threshold_serial":
+            return serial_interval(n=self.n, m=self.m, key_width=self.key_width)
         return 1
 
     @property
     def parameters(self) -> dict[str, int | str | bool]:
         """The parameters that shape this unit, defaults resolved, in canonical order."""
-        resolved: dict[str, int | str | bool] = {"unit": self.unit, "n": self.n, "m": self.m}
+        resolved: dict[str, int | str | bool] = {"unit": self.unit}
+        if self.flexible:
+            resolved["flexible"] = pattern_list(self.flexible)
+        else:
+            resolved |= {"n": self.n, "m": self.m}
         for parameter in _PARAMETERS[self.unit]:
+            # What changes the function only where it is asked for.
+            if parameter in _OPTIONAL and not getattr(self, parameter):
+                continue
             resolved[parameter] = getattr(self, parameter)
         if "selector" in resolved:
             resolved["selector"] = self.resolved_selector
@@ -226,7 +404,8 @@ class UnitConfig:
         """Name of the top module and of the files, without ending."""
         if self.name is not None:
             return self.name
-        parts: list[int | str] = ["nm", self.unit, self.n, self.m]
+        pattern = [f"flex{self.m}"] if self.flexible else [self.n, self.m]
+        parts: list[int | str] = ["nm", self.unit, *pattern]
         if "dtype" in _PARAMETERS[self.unit]:
             parts.append(self.dtype)
             if self.unit == "pe" and self.weight_format is not self.format:
@@ -240,8 +419,12 @@ class UnitConfig:
         """The command line that makes exactly this unit, in canonical form."""
         words = ["python -m hw.generate"]
         for parameter, value in self.parameters.items():
+            option = f"--{parameter.replace('_', '-')}"
+            if parameter in _OPTIONAL and isinstance(value, bool):
+                words.append(option)
+                continue
             text = ("on" if value else "off") if isinstance(value, bool) else value
-            words.append(f"--{parameter.replace('_', '-')} {text}")
+            words.append(f"{option} {text}")
         if self.name is not None:
             words.append(f"--name {self.name}")
         return " ".join(words)

@@ -3,11 +3,12 @@
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hw.cli import CommandParser
+from hw.cli import CommandParser, pattern_list
 from hw.config import GOALS, METADATA, OVERFLOWS, SELECTORS, UNITS, ConfigError, UnitConfig
 from hw.files import write_files
 from hw.formats import FORMATS, INTEGER_FORMATS
@@ -20,6 +21,14 @@ _PROG = "python -m hw.generate"
 _PE_ONLY = ("weight_dtype", "acc_width", "overflow", "check")
 
 
+def _stages(text: str) -> int | str:
+    if text == "auto":
+        return text
+    if not re.fullmatch(r"[+-]?[0-9]+", text):
+        raise argparse.ArgumentTypeError(f"must be a whole number or auto, not {text!r}")
+    return int(text)
+
+
 def _parser() -> CommandParser:
     parser = CommandParser(
         prog=_PROG,
@@ -30,18 +39,32 @@ def _parser() -> CommandParser:
         formatter_class=argparse.HelpFormatter,
     )
     add = parser.add_argument
-    add("--n", type=int, required=True, help="lanes kept of each group")
-    add("--m", type=int, required=True, help="lanes of a group, 2 to 64")
+    add("--n", type=int, help="lanes kept of each group")
+    add("--m", type=int, help="lanes of a group, 2 to 64")
     add("--unit", metavar="UNIT", help=f"{', '.join(UNITS)} (default: sparsifier)")
     add("--dtype", help=f"{', '.join(FORMATS)} (default: bf16)")
     add("--selector", help=f"auto, {', '.join(SELECTORS)} (default: auto)")
     add("--goal", help=f"what auto aims at: {', '.join(GOALS)} (default: density)")
+    add(
+        "--score-bits",
+        type=int,
+        metavar="B",
+        help="leading bits of the score that are compared, ties to the lower lane (default: all)",
+    )
+    add(
+        "--flexible",
+        type=pattern_list,
+        metavar="N:M,...",
+        help="instead of --n and --m: patterns of which the input i_pattern chooses",
+    )
+    add("--n-runtime", action="store_true", help="the input i_n says how many lanes are kept")
     add("--metadata", help=f"{', '.join(METADATA)} (default: bitmap)")
     add(
         "--pipeline",
-        type=int,
+        type=_stages,
         metavar="K",
-        help="register stages, the latency in cycles; 0 is combinational (default: 1)",
+        help="register stages, the latency in cycles; 0 is combinational; auto: best for the goal "
+        "(default: 1)",
     )
     add("--weight-dtype", help=f"pe: {', '.join(INTEGER_FORMATS)} (default: as --dtype)")
     add("--acc-width", type=int, metavar="BITS", help="pe: accumulator (default: 32)")
@@ -56,6 +79,12 @@ def _parser() -> CommandParser:
 def _config(parser: CommandParser, options: dict[str, object]) -> UnitConfig:
     if "check" in options:
         options["check"] = options["check"] == "on"
+    given = [f"--{option}" for option in ("n", "m") if option in options]
+    if "flexible" not in options and len(given) < 2:
+        missing = ", ".join(option for option in ("--n", "--m") if option not in given)
+        parser.error(f"the following arguments are required: {missing}")
+    if "flexible" in options and given:
+        parser.error(f"{given[0]} must not be given with --flexible")
     try:
         config = UnitConfig(**options)  # type: ignore[arg-type]
     except ConfigError as error:

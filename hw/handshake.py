@@ -41,7 +41,9 @@ class Handshake(ABC):
         self._control()
 
     def register(self, stage: int, name: str, elements: Sequence[Value]) -> list[Value]:
-        """The elements, all of one width, as a stage holds them."""
+        """The elements, all of one width, as a stage holds them; there may be none."""
+        if not elements:
+            return []
         joined = Cat(elements)
         held = Signal(len(joined), reset_less=True, name=f"stage{stage}_{name}")
         self._store(stage, held, joined)
@@ -130,31 +132,34 @@ class Queued(Handshake):
             m.d.sync += arrived.eq(arriving)
             arriving = arrived
 
-        #: High when the queue is empty: what arrives may go to the output.
-        self._empty = empty = Signal(name="queue_empty", init=1)
         push = Signal(name="queue_push")
         pop = Signal(name="queue_pop")
-        m.d.comb += push.eq(arriving & (stall | ~empty))
-        m.d.comb += pop.eq(~stall & ~empty)
+        #: How many results wait, one-hot.
+        used = self._one_hot("queue_used", places + 1, up=push, down=pop)
+        empty, full = used[0], used[-1]
+        #: What arrives goes to the output.
+        self._straight = straight = Signal(name="queue_bypassed")
+        self._pop = pop
+        m.d.comb += [
+            straight.eq(empty & ~stall),
+            push.eq(arriving & ~straight),
+            pop.eq(~empty & ~stall),
+        ]
         m.d.sync += self.o.valid.eq(arriving | stall | ~empty)
 
-        used = Signal(places + 1, name="queue_used", init=1)
-        used_next = Signal(places + 1, name="queue_used_next")
-        m.d.comb += used_next.eq(_moved(used, push, pop))
-        m.d.sync += [used.eq(used_next), empty.eq(used_next[0])]
-        #: One-hot, but 0 in a full queue: the place that loads whatever arrives.
-        self._write = Signal(places, name="queue_write", init=1)
-        #: One-hot, but 0 in an empty queue: the place that the output loads next.
-        self._read = Signal(places, name="queue_read")
-        for gated, moves, closed in (
-            (self._write, push, used_next[-1]),
-            (self._read, pop, used_next[0]),
-        ):
-            pointer = Signal(places, name=f"{gated.name}_pointer", init=1)
-            pointer_next = Signal(places, name=f"{gated.name}_pointer_next")
-            m.d.comb += pointer_next.eq(Mux(moves, pointer.rotate_left(1), pointer))
-            m.d.sync += pointer.eq(pointer_next)
-            m.d.sync += gated.eq(pointer_next & (~closed).replicate(places))
+        #: One-hot: the place that the output loads next, and the one that loads what arrives, which
+        #: in a full queue is none: there nothing arrives, but the place must not be touched.
+        self._read = self._pointer("queue_read", places, pop)
+        write = self._pointer("queue_write", places, push)
+        self._load = Signal(places, name="queue_load")
+        m.d.comb += self._load.eq(write & (~full).replicate(places))
+
+    def _pointer(self, name: str, places: int, moves: Value) -> Signal:
+        """A one-hot number of a place, to the next place in the ring and so on."""
+        pointer = Signal(places, name=name, init=1)
+        with self.m.If(moves):
+            self.m.d.sync += pointer.eq(pointer.rotate_left(1))
+        return pointer
 
     def _one_hot(self, name: str, size: int, *, up: Value, down: Value) -> Signal:
         count = Signal(size, name=name, init=1)
@@ -169,16 +174,13 @@ class Queued(Handshake):
         waiting = []
         for k in range(self.stages - 1):
             place = Signal(width, reset_less=True, name=f"{held.name}_queue{k}")
-            with m.If(self._write[k]):
+            with m.If(self._load[k]):
                 m.d.sync += place.eq(entering)
             waiting.append(place & self._read[k].replicate(width))
-        # And-or, with what arrives last in the shortest path.
-        straight = Signal(name=f"{held.name}_straight")
-        m.d.comb += straight.eq(self._empty & ~self._stall)
         m.d.sync += held.eq(
-            (entering & straight.replicate(width))
+            (entering & self._straight.replicate(width))
             | (held & self._stall.replicate(width))
-            | (any_of(waiting) & (~self._stall).replicate(width))
+            | (any_of(waiting) & self._pop.replicate(width))
         )
 
     @staticmethod

@@ -61,16 +61,24 @@ def _fields(config: UnitConfig) -> dict[str, Field]:
     return {
         "data": Field("lane", config.m, width, config.dtype),
         "mask": Field("lane", config.m, 1, "bit"),
-        "values": Field("slot", config.n, width, config.dtype),
+        "pattern": Field("pattern", 1, config.pattern_width, "unsigned"),
+        "n": Field("n", 1, config.m.bit_length(), "unsigned"),
+        "values": Field("slot", config.slots, width, config.dtype),
         "weights": Field("lane", config.m, config.weight_format.width, config.weight_format.name),
-        "meta": {
-            "bitmap": Field("lane", config.m, 1, "bit"),
-            "index": Field("index", config.n, config.index_width, "unsigned"),
-        }[config.metadata],
+        "meta": _metadata(config),
         "last": Field("last", 1, 1, "bit"),
         "error": Field("error", 1, 1, "bit"),
         "sum": Field("sum", 1, config.acc_width, "signed"),
     }
+
+
+def _metadata(config: UnitConfig) -> Field:
+    if config.metadata == "bitmap":
+        return Field("lane", config.m, 1, "bit")
+    if config.flexible:
+        # Fields of several widths: as many bits as the longest list needs.
+        return Field("bit", config.metadata_width, 1, "bit")
+    return Field("index", config.slots, config.index_width, "unsigned")
 
 
 #: Payload of the two streams of each unit: input, output.
@@ -90,7 +98,12 @@ def _payload(config: UnitConfig, names: Sequence[str]) -> dict[str, Field]:
 
 def input_payload(config: UnitConfig) -> dict[str, Field]:
     """Content of the input stream, by port name without ``i_``."""
-    return _payload(config, _PAYLOADS[config.unit][0])
+    names = _PAYLOADS[config.unit][0]
+    if config.flexible:
+        names += ("pattern",)
+    if config.n_runtime:
+        names += ("n",)
+    return _payload(config, names)
 
 
 def output_payload(config: UnitConfig) -> dict[str, Field]:

@@ -2,7 +2,8 @@
 
 Slot k can only come from lanes k .. k + M - N, since k lanes are kept and at most M - N dropped
 before it.  ``select`` holds for each slot one bit for each of those M - N + 1 lanes: bit
-``k*(M-N+1) + o`` is set iff lane k + o is kept and o lanes before it are dropped.
+``k*(M-N+1) + o`` is set iff lane k + o is kept and o lanes before it are dropped.  Where the number
+kept is chosen at run time, N is here the least of them.
 """
 
 from amaranth.hdl import Cat, Const, Module, Value
@@ -14,12 +15,12 @@ __all__ = ["SlotSelect", "gather"]
 
 def gather(select: list[Value], elements: list[Value], n: int) -> list[Value]:
     """For each slot the element of the lane that `select` names; 0 where it names none."""
-    window = len(elements) - n + 1
+    window = len(select) // n
     return [
         any_of(
             [
                 elements[slot + offset] & select[slot * window + offset].replicate(len(elements[0]))
-                for offset in range(window)
+                for offset in range(min(window, len(elements) - slot))
             ]
         )
         for slot in range(n)
@@ -37,15 +38,28 @@ class SlotSelect:
 
     About N * (M - N + 1) nodes of three gates; depth M/2 nodes, cut by registers every
     `LANES_PER_STEP` lanes at will.  For an illegal mask ``select`` is unspecified.
+
+    Where the number kept is only known at run time there is but the walk up, of depth M; every mask
+    counts as legal, and slots beyond the number kept take no lane.
+
+    Parameters
+    ----------
+    n, m
+        Slots and lanes.
+    least
+        Least number of lanes that are kept; None: n, always.
     """
 
     LANES_PER_STEP = 4
 
-    def __init__(self, *, n: int, m: int) -> None:
+    def __init__(self, *, n: int, m: int, least: int | None = None) -> None:
         self.n = n
         self.m = m
-        self._half = m // 2
-        self._dropped = m - n
+        self._is_exact = least in (None, n)
+        self._half = m // 2 if self._is_exact else m
+        self._dropped = m - (n if least is None else least)
+        #: Bits of one slot in ``select``.
+        self.window = self._dropped + 1
 
     def steps(self, consumes: tuple[str, ...] = ()) -> list[Step]:
         """The walk, `LANES_PER_STEP` lanes from either end a step.
@@ -55,7 +69,7 @@ class SlotSelect:
         consumes
             Values that nothing after the walk needs, such as ``mask``.
         """
-        longest = self.m - self._half
+        longest = max(self._half, self.m - self._half)
         starts = range(0, longest, self.LANES_PER_STEP)
         return [
             self._walk(start, min(start + self.LANES_PER_STEP, longest), longest, consumes)
@@ -74,13 +88,16 @@ class SlotSelect:
         """Lanes start..stop-1 from either end; the last step joins the two walks."""
         size = self._dropped + 1
         is_last = stop == longest
+        walks = ("walk_up", "walk_down") if self._is_exact else ("walk_up",)
         lanes_up = range(start, min(stop, self._half))
-        lanes_down = range(self.m - 1 - start, self.m - 1 - stop, -1)
+        lanes_down = range(self.m - 1 - start, max(self.m - 1 - stop, self._half - 1), -1)
 
         def compute(m: Module, bundle: Bundle) -> Bundle:
             mask = bundle["mask"]
             up = bundle["walk_up"][0] if start else Const(1, size)
-            down = bundle["walk_down"][0] if start else Const(1 << self._dropped, size)
+            down: Value = Const(1 << self._dropped, size)
+            if start and self._is_exact:
+                down = bundle["walk_down"][0]
             result: Bundle = {}
 
             def advance(name: str, lane: int, here: Value, above: Value, nodes: range) -> Value:
@@ -101,18 +118,22 @@ class SlotSelect:
                 down = advance("down", lane, down, above, self._nodes(lane))
 
             if not is_last:
-                return {**result, "walk_up": [up], "walk_down": [down]}
+                return {**result, **{name: [up if name == "walk_up" else down] for name in walks}}
             select: list[Value] = []
             for slot in range(self.n):
                 for lane in range(slot, slot + size):
+                    if lane >= self.m:
+                        select.append(Const(0, 1))
+                        continue
                     taken = result.get(f"slot_of_lane{lane}") or bundle[f"slot_of_lane{lane}"]
                     select.append(taken[lane - slot - self._window(lane).start])
-            return {"select": select, "legal": [named(m, "slots_legal", (up & down).any())]}
+            legal = (up & down).any() if self._is_exact else Const(1, 1)
+            return {"select": select, "legal": [named(m, "slots_legal", legal)]}
 
         levels = 2 * (stop - start)
         if is_last:
-            earlier = [*range(start), *range(self.m - start, self.m)]
-            spent = (*consumes, "walk_up", "walk_down", *(f"slot_of_lane{i}" for i in earlier))
+            earlier = set(range(self.m)).difference(lanes_up, lanes_down)
+            spent = (*consumes, *walks, *(f"slot_of_lane{i}" for i in earlier))
             return Step(compute, {"select": self.n * size, "legal": 1}, spent, levels + 1)
         produces = {f"slot_of_lane{i}": len(self._window(i)) for i in (*lanes_up, *lanes_down)}
-        return Step(compute, {**produces, "walk_up": size, "walk_down": size}, (), levels)
+        return Step(compute, {**produces, **dict.fromkeys(walks, size)}, (), levels)

@@ -38,6 +38,8 @@ def _sparsifiers() -> list[UnitConfig]:
         ),
         *(_config(_USUAL, **common, pipeline=stages) for stages in (0, 3, 4, 7, 20)),
         *(_config(_SMALL, **common, dtype="int4", pipeline=stages) for stages in (0, 5, 9)),
+        _config(_USUAL, **common, score_bits=9),
+        *_at_run_time("sparsifier"),
     ]
 
 
@@ -49,7 +51,50 @@ def _selectors() -> list[UnitConfig]:
         ),
         *(_config(_USUAL, unit="selector", dtype=dtype, pipeline=2) for dtype in FORMATS),
         *(_config(_SMALL, unit="selector", pipeline=stages) for stages in (0, 3, 6)),
+        *(
+            _config(_USUAL, unit="selector", dtype=dtype, score_bits=bits)
+            for dtype, bits in (("bf16", 8), ("int8", 1), ("fp8_e5m2", 6))
+        ),
+        *_at_run_time("selector"),
     ]
+
+
+#: Patterns at run time: those of the literature; a list that does not fill its port; other shares
+#: than a half, lanes that are no power of two, groups of odd size; all lanes kept.
+FLEXIBLE = (
+    MAIN_PATTERNS,
+    ((2, 4), (4, 8), (8, 16)),
+    ((1, 4), (2, 4), (2, 8), (6, 8)),
+    ((1, 3), (2, 3), (3, 9), (8, 9)),
+    ((1, 3), (3, 9)),
+    ((2, 2), (4, 4)),
+    ((3, 5),),
+)
+
+
+def _at_run_time(unit: str) -> list[UnitConfig]:
+    codes = METADATA if unit == "sparsifier" else ("bitmap",)
+    dtypes = ("bf16", "int8", "fp8_e4m3", "int4")
+    return [
+        *(
+            UnitConfig(
+                flexible=patterns,
+                unit=unit,
+                dtype=dtypes[i % len(dtypes)],
+                metadata=codes[i % len(codes)],
+                pipeline=(1, 0, 2, 3)[i % 4],
+            )
+            for i, patterns in enumerate(FLEXIBLE)
+        ),
+        UnitConfig(flexible=MAIN_PATTERNS, unit=unit, metadata=codes[-1], pipeline=4),
+        *(
+            UnitConfig(
+                n=1, m=m, unit=unit, n_runtime=True, dtype=dtypes[i],
+                metadata=codes[i % len(codes)], pipeline=pipeline,
+            )
+            for i, (m, pipeline) in enumerate(((16, 1), (7, 3), (4, 0), (32, 2)))
+        ),
+    ]  # fmt: skip
 
 
 def _coders(unit: str) -> list[UnitConfig]:

@@ -150,7 +150,15 @@ def stimuli(
     generator = torch.Generator().manual_seed(seed)
     if config.unit in ("sparsifier", "selector"):
         data = _data(config, kind, count, generator, captured)
-        return {"data": data, "last": _ends(len(data), 8, generator)}
+        return {
+            "data": data,
+            "last": _ends(len(data), 8, generator),
+            # Every number that the ports can carry, those without a meaning included.
+            "pattern": torch.randint(
+                1 << config.pattern_width, (len(data), 1), generator=generator
+            ),
+            "n": torch.randint(1 << config.m.bit_length(), (len(data), 1), generator=generator),
+        }
     if config.unit == "encoder":
         return {"mask": _masks(config, kind, count, generator, captured).to(torch.int64)}
     if config.unit == "decoder":

@@ -12,9 +12,9 @@ pytestmark = pytest.mark.slow
 
 
 def _label(config: UnitConfig) -> str:
-    parameters = config.parameters
-    shown = [str(value) for name, value in parameters.items() if name not in ("selector", "unit")]
-    return "-".join([config.unit, *shown])
+    hidden = ("unit", "n", "m", "flexible", "dtype")
+    shown = [f"{name}={value}" for name, value in config.parameters.items() if name not in hidden]
+    return "-".join([config.top.removeprefix("nm_"), *shown])
 
 
 @pytest.mark.parametrize(

@@ -13,27 +13,65 @@ from sw.codes import magnitude_keys, signed
 from sw.dot_product import accumulate, group_dot_product
 from sw.metadata import decode, encode
 from sw.packing import pack
+from sw.run_time import (
+    index_bits,
+    pack_dense,
+    padded_index,
+    select_any_n,
+    select_flexible,
+)
 from sw.selection import select
 
-__all__ = ["Payload", "sparsify", "unit_model"]
+__all__ = ["Payload", "scores", "sparsify", "unit_model"]
 
 Payload = dict[str, torch.Tensor]
 
 
+def scores(config: UnitConfig, data: torch.Tensor) -> torch.Tensor:
+    """Integers by which lanes are compared, of codes of the same shape.
+
+    The magnitude key, or its leading `score_bits`.
+    """
+    return magnitude_keys(data, config.format) >> (config.format.key_width - config.key_width)
+
+
 def sparsify(config: UnitConfig, data: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Packed codes (..., n) and mask (..., m) of groups of codes (..., m)."""
-    mask = select(magnitude_keys(data, config.format), config.n)
+    """Packed codes (..., n) and mask (..., m) of groups of codes (..., m), the pattern fixed."""
+    mask = select(scores(config, data), config.n)
     return pack(data, mask, config.n), mask
 
 
+def _mask(config: UnitConfig, inputs: Payload) -> torch.Tensor:
+    keys = scores(config, inputs["data"])
+    if config.flexible:
+        return select_flexible(keys, inputs["pattern"].flatten(), config.patterns)
+    if config.n_runtime:
+        return select_any_n(keys, inputs["n"].flatten())
+    return select(keys, config.n)
+
+
+def _metadata(config: UnitConfig, inputs: Payload, mask: torch.Tensor) -> torch.Tensor:
+    if config.metadata == "index" and config.flexible:
+        pattern = inputs["pattern"].flatten()
+        return index_bits(mask, pattern, config.patterns, config.metadata_width)
+    if config.metadata == "index" and config.n_runtime:
+        return padded_index(mask, config.slots)
+    if config.metadata == "bitmap":
+        return mask.to(torch.int64)
+    return encode(mask, config.n, config.metadata)
+
+
 def _sparsifier(config: UnitConfig, inputs: Payload) -> Payload:
-    values, mask = sparsify(config, inputs["data"])
-    meta = encode(mask, config.n, config.metadata)
-    return {"values": values, "meta": meta, "last": inputs["last"]}
+    mask = _mask(config, inputs)
+    return {
+        "values": pack_dense(inputs["data"], mask, config.slots),
+        "meta": _metadata(config, inputs, mask),
+        "last": inputs["last"],
+    }
 
 
 def _selector(config: UnitConfig, inputs: Payload) -> Payload:
-    return {"mask": sparsify(config, inputs["data"])[1].to(torch.int64)}
+    return {"mask": _mask(config, inputs).to(torch.int64)}
 
 
 def _encoder(config: UnitConfig, inputs: Payload) -> Payload:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hw.cli import CommandParser
+from hw.cli import CommandParser, pattern_list
 from hw.config import METADATA, UNITS, ConfigError, UnitConfig
 from hw.files import write_files
 from hw.formats import FORMATS
@@ -42,18 +42,6 @@ def _units(text: str) -> list[str]:
                 f"must be a list such as pe,decoder of {', '.join(UNITS)}, not {text!r}"
             )
     return list(dict.fromkeys(units))
-
-
-def _patterns(text: str) -> list[tuple[int, int]]:
-    patterns = []
-    for part in text.split(","):
-        match = re.fullmatch(r"([0-9]{1,9}):([0-9]{1,9})", part)
-        if match is None:
-            raise argparse.ArgumentTypeError(
-                f"must be a list of patterns N:M such as {DEFAULT_PATTERNS}, not {text!r}"
-            )
-        patterns.append((int(match[1]), int(match[2])))
-    return list(dict.fromkeys(patterns))
 
 
 def _positive(text: str) -> int:
@@ -90,7 +78,7 @@ def _parser() -> CommandParser:
     )
     parser.add_argument(
         "--patterns",
-        type=_patterns,
+        type=pattern_list,
         metavar="N:M,...",
         help=f"patterns to report (default: {DEFAULT_PATTERNS})",
         **unset,
@@ -251,7 +239,7 @@ def _designs(given: dict[str, Any]) -> list[UnitConfig | Design]:
 
     designs: list[UnitConfig | Design] = []
     for unit in given.get("units", UNITS):
-        for n, m in given.get("patterns", _patterns(DEFAULT_PATTERNS)):
+        for n, m in given.get("patterns", pattern_list(DEFAULT_PATTERNS)):
             try:
                 designs.append(
                     UnitConfig(
@@ -305,7 +293,7 @@ def _command(given: dict[str, Any]) -> str:
         words += ["--verilog", *(path.name for path in given["verilog"]), "--top", given["top"]]
     else:
         words += ["--units", ",".join(given.get("units", UNITS))]
-        patterns = given.get("patterns", _patterns(DEFAULT_PATTERNS))
+        patterns = given.get("patterns", pattern_list(DEFAULT_PATTERNS))
         words += ["--patterns", ",".join(f"{n}:{m}" for n, m in patterns)]
         for option in ("dtype", "metadata", "pipeline"):
             if option in given:

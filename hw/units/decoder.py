@@ -21,5 +21,5 @@ class DecoderUnit(Pipeline):
             inputs=input_payload(config),
             outputs=output_payload(config),
             steps=create_metadata_code(config).read_mask(),
-            stages=config.pipeline,
+            stages=config.stages,
         )

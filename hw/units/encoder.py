@@ -23,5 +23,5 @@ class EncoderUnit(Pipeline):
             inputs=input_payload(config),
             outputs=output_payload(config),
             steps=[*(slots if code.writes_from_select else ()), *code.write()],
-            stages=config.pipeline,
+            stages=config.stages,
         )

@@ -176,7 +176,7 @@ class PeUnit(wiring.Component):
                 ),
                 Step(add, {"dot": dot_width}, ("products",), levels=8 + 2 * config.n.bit_length()),
             ],
-            stages=config.pipeline - 1,
+            stages=config.stages - 1,
         )
         m.submodules.accumulate = accumulator = Accumulator(config, products)
         wiring.connect(m, wiring.flipped(self.i), pipeline.i)

@@ -13,7 +13,9 @@ class SelectorUnit(Pipeline):
     """Mask of the N largest magnitudes of M lanes; the lower lane wins a tie.
 
     Bit j of ``o_mask`` is 1 iff fewer than N lanes beat lane j (see `hw.selectors.Selector`).
-    Exactly N bits are 1.  Latency, throughput, stalls and reset: `hw.pipeline.Pipeline`.
+    Exactly N bits are 1; with patterns at run time, as many as the pattern in force keeps of each of
+    its groups side by side; with N at run time, ``i_n``.  A pattern that is not in the list, and an
+    N of 0 or more than M, keep no lane.  Latency, throughput, stalls and reset: `hw.pipeline.Pipeline`.
     """
 
     def __init__(self, config: UnitConfig) -> None:
@@ -21,8 +23,10 @@ class SelectorUnit(Pipeline):
             inputs=input_payload(config),
             outputs=output_payload(config),
             steps=[
-                key_step(config.format, config.m, consumes=("data",)),
+                key_step(
+                    config.format, config.m, key_width=config.key_width, consumes=("data",)
+                ),
                 *create_selector(config).steps(),
             ],
-            stages=config.pipeline,
+            stages=config.stages,
         )

@@ -4,8 +4,9 @@ from amaranth.hdl import Module
 
 from hw.config import UnitConfig
 from hw.keys import key_step
-from hw.metadata import create_metadata_code
-from hw.pipeline import Bundle, Pipeline, Step, named
+from hw.logic import named
+from hw.metadata import remember_pattern, write_metadata
+from hw.pipeline import Bundle, Pipeline, Step
 from hw.ports import input_payload, output_payload
 from hw.selectors import create_selector
 from hw.slots import SlotSelect, gather
@@ -18,31 +19,35 @@ class SparsifierUnit(Pipeline):
 
     ``o_values`` holds the kept activations in ascending lane order, slot 0 lowest, unchanged to the
     last bit; ``o_meta`` says which lanes they come from; ``o_last`` is the group's ``i_last``.
+    With patterns or N at run time the values are packed densely from slot 0, whatever their groups;
+    other slots are +0, other bits of ``o_meta`` 0.
     What is kept: `hw.units.selector.SelectorUnit`.  Latency, throughput, stalls and reset:
     `hw.pipeline.Pipeline`.
     """
 
     def __init__(self, config: UnitConfig) -> None:
-        n, m, width = config.n, config.m, config.format.width
+        slots, m, width = config.slots, config.m, config.format.width
 
         def pack(module: Module, bundle: Bundle) -> Bundle:
-            values = gather(bundle["select"], bundle["data"], n)
+            values = gather(bundle["select"], bundle["data"], slots)
             return {"values": [named(module, f"value{k}", v) for k, v in enumerate(values)]}
 
+        select = SlotSelect(n=slots, m=m, least=config.kept_counts[0])
         super().__init__(
             inputs=input_payload(config),
             outputs=output_payload(config),
             steps=[
-                key_step(config.format, m),
+                key_step(config.format, m, key_width=config.key_width),
+                *remember_pattern(config),
                 *create_selector(config).steps(),
-                *SlotSelect(n=n, m=m).steps(),
-                *create_metadata_code(config).write(),
+                *select.steps(),
+                *write_metadata(config, window=select.window),
                 Step(
                     pack,
-                    {"values": n * width},
+                    {"values": slots * width},
                     ("data", "mask", "select", "legal"),
-                    levels=1 + (m - n).bit_length(),
+                    levels=1 + (m - config.kept_counts[0]).bit_length(),
                 ),
             ],
-            stages=config.pipeline,
+            stages=config.stages,
         )

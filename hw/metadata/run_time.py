@@ -1,0 +1,71 @@
+"""Index list of a pattern, or a number of kept lanes, that is chosen at run time."""
+
+from collections.abc import Sequence
+
+from amaranth.hdl import Const, Module, Value
+
+from hw.logic import any_of, named
+from hw.pipeline import Bundle, Step
+
+__all__ = ["run_time_index"]
+
+
+def run_time_index(
+    *, patterns: Sequence[tuple[int, int]], lanes: int, slots: int, width: int, window: int
+) -> Step:
+    """From ``select`` (see `hw.slots`) and ``listed`` to ``meta``: the groups' lists, end to end.
+
+    With pattern n:m in force, the field of slot k is the lane within its group of m, in ceil(log2 m)
+    bits from bit k * ceil(log2 m) on; what is left of the metadata is 0.
+
+    Parameters
+    ----------
+    patterns
+        All (n, m); ``listed`` is the number of the one in force.
+    lanes, slots
+        Lanes side by side, and room for kept values.
+    width
+        Bits of the metadata.
+    window
+        Lanes that one slot's part of ``select`` has room for.
+    """
+    # Where all sizes are powers of two, a field is the low bits of the lane's number in all
+    # patterns, and they share its gates.
+    shared = all(m & (m - 1) == 0 for _, m in patterns)
+
+    def compute(module: Module, bundle: Bundle) -> Bundle:
+        select = bundle["select"]
+        made: dict[tuple[tuple[int, int], ...], Value] = {}
+
+        def chosen(places: list[tuple[int, int]]) -> Value:
+            """Whether one of some (slot, lane) is taken."""
+            key = tuple(places)
+            if key not in made:
+                bits = [select[slot * window + lane - slot] for slot, lane in places]
+                made[key] = named(module, f"listed{len(made)}", any_of(bits))
+            return made[key]
+
+        cases: list[list[Value]] = [[] for _ in range(width)]
+        for number, (n, m) in enumerate(patterns):
+            field_width = (m - 1).bit_length()
+            in_force: Value = Const(1, 1)
+            if len(patterns) > 1:
+                in_force = named(module, f"list_is_{number}", bundle["listed"][0] == number)
+            total = slots if len(patterns) == 1 else lanes // m * n
+            for slot in range(total):
+                first = 0 if shared else slot // n * m
+                last = lanes if shared else first + m
+                reach = range(max(slot, first), min(slot + window, last))
+                for bit in range(field_width):
+                    places = [(slot, lane) for lane in reach if (lane - first) >> bit & 1]
+                    if places:
+                        cases[slot * field_width + bit].append(in_force & chosen(places))
+        return {
+            "meta": [
+                named(module, f"meta{place}", any_of(bits)) if bits else Const(0, 1)
+                for place, bits in enumerate(cases)
+            ]
+        }
+
+    spent = ("listed",) if len(patterns) > 1 else ()
+    return Step(compute, {"meta": width}, spent, levels=6)
