@@ -31,9 +31,9 @@ def write_metadata(config: UnitConfig, *, window: int) -> list[Step]:
     if config.metadata == "index" and (config.flexible or config.n_runtime):
         return [
             run_time_index(
-                patterns=config.patterns,
+                # With N at run time, one group with a slot for every lane.
+                patterns=((config.slots, config.m),) if config.n_runtime else config.patterns,
                 lanes=config.m,
-                slots=config.slots,
                 width=config.metadata_width,
                 window=window,
             )

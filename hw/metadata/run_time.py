@@ -11,7 +11,7 @@ __all__ = ["run_time_index"]
 
 
 def run_time_index(
-    *, patterns: Sequence[tuple[int, int]], lanes: int, slots: int, width: int, window: int
+    *, patterns: Sequence[tuple[int, int]], lanes: int, width: int, window: int
 ) -> Step:
     """From ``select`` (see `hw.slots`) and ``listed`` to ``meta``: the groups' lists, end to end.
 
@@ -22,8 +22,8 @@ def run_time_index(
     ----------
     patterns
         All (n, m); ``listed`` is the number of the one in force.
-    lanes, slots
-        Lanes side by side, and room for kept values.
+    lanes
+        Lanes side by side.
     width
         Bits of the metadata.
     window
@@ -51,8 +51,7 @@ def run_time_index(
             in_force: Value = Const(1, 1)
             if len(patterns) > 1:
                 in_force = named(module, f"list_is_{number}", bundle["listed"][0] == number)
-            total = slots if len(patterns) == 1 else lanes // m * n
-            for slot in range(total):
+            for slot in range(lanes // m * n):
                 first = 0 if shared else slot // n * m
                 last = lanes if shared else first + m
                 reach = range(max(slot, first), min(slot + window, last))
