@@ -121,9 +121,9 @@ def choose(
     return best.selector, best.pipeline if pipeline is None else pipeline
 
 
-def serial_interval(*, n: int, m: int, key_width: int) -> int:
+def serial_interval(*, m: int, key_width: int) -> int:
     """Cycles from group to group of the serial selector: see `hw.selectors.threshold_serial`.
 
     One for each bit of the key and of the lane's number, and one in which the result leaves.
     """
-    return 1 if n == m else key_width + (m - 1).bit_length() + 1
+    return key_width + (m - 1).bit_length() + 1

@@ -42,8 +42,8 @@ SELECTORS: tuple[str, ...] = (
 #: The one that can be told the pattern, or N, at run time.
 _RUN_TIME_SELECTOR = "compare_matrix"
 
-#: Units that can be told the pattern, or N, at run time.
-_RUN_TIME_UNITS = ("sparsifier", "selector")
+#: Units that have a selector.
+_SELECTING_UNITS = ("sparsifier", "selector")
 
 #: What `selector="auto"` aims at.
 GOALS: tuple[str, ...] = ("area", "delay", "density")
@@ -63,9 +63,11 @@ _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 #: Parameters that shape each unit, in the order of the canonical command.
 _PARAMETERS: dict[str, tuple[str, ...]] = {
     "sparsifier": (
-        "dtype", "score_bits", "n_runtime", "selector", "metadata", "pipeline",
+        "dtype", "score_bits", "n_runtime", "selector", "input_register", "metadata", "pipeline",
     ),
-    "selector": ("dtype", "score_bits", "n_runtime", "selector", "pipeline"),
+    "selector": (
+        "dtype", "score_bits", "n_runtime", "selector", "input_register", "pipeline",
+    ),
     "encoder": ("metadata", "pipeline"),
     "decoder": ("metadata", "pipeline"),
     "pe": (
@@ -75,7 +77,7 @@ _PARAMETERS: dict[str, tuple[str, ...]] = {
 
 
 #: Parameters that are left out of the canonical command where they are not given.
-_OPTIONAL = ("score_bits", "n_runtime")
+_OPTIONAL = ("score_bits", "n_runtime", "input_register")
 
 
 class ConfigError(ValueError):
@@ -131,6 +133,9 @@ class UnitConfig:
     n_runtime
         Whether `i_n` says, transfer by transfer, how many of the m lanes are kept; n is then only
         part of the unit's name.  Sparsifier and selector only.
+    input_register
+        Whether a register stage takes the group before the selection.  Sparsifier and selector
+        only.
     metadata
         Code of the metadata, one of `METADATA`.
     pipeline
@@ -166,6 +171,7 @@ class UnitConfig:
     score_bits: int | None = None
     flexible: tuple[tuple[int, int], ...] | None = None
     n_runtime: bool = False
+    input_register: bool = False
     metadata: str = "bitmap"
     pipeline: int | str = 1
     weight_dtype: str | None = None
@@ -184,7 +190,7 @@ class UnitConfig:
             integers.append("score_bits")
         for parameter in integers:
             object.__setattr__(self, parameter, _integer(parameter, getattr(self, parameter)))
-        for parameter in ("check", "n_runtime"):
+        for parameter in ("check", "n_runtime", "input_register"):
             if not isinstance(getattr(self, parameter), bool):
                 raise TypeError(
                     f"{parameter} must be True or False, not {getattr(self, parameter)!r}"
@@ -246,12 +252,13 @@ class UnitConfig:
 
     def _check_run_time(self) -> None:
         """What is chosen at run time goes with one selector, in two units."""
+        for parameter in ("flexible", "n_runtime", "input_register"):
+            if getattr(self, parameter) and self.unit not in _SELECTING_UNITS:
+                units = " or ".join(_SELECTING_UNITS)
+                raise ConfigError(parameter, f"must go with unit {units}, not {self.unit!r}")
         for parameter in ("flexible", "n_runtime"):
             if not getattr(self, parameter):
                 continue
-            if self.unit not in _RUN_TIME_UNITS:
-                units = " or ".join(_RUN_TIME_UNITS)
-                raise ConfigError(parameter, f"must go with unit {units}, not {self.unit!r}")
             if self.selector not in ("auto", _RUN_TIME_SELECTOR):
                 raise ConfigError(
                     parameter,
@@ -262,7 +269,7 @@ class UnitConfig:
 
     def _check_pipeline(self) -> None:
         if self.pipeline == "auto":
-            if self.unit not in _RUN_TIME_UNITS:
+            if self.unit not in _SELECTING_UNITS:
                 raise ConfigError(
                     "pipeline",
                     f"must be a number in a unit without a selector, not 'auto' in {self.unit!r}",
@@ -361,6 +368,13 @@ class UnitConfig:
         return self._chosen[0] if self.selector == "auto" else self.selector
 
     @property
+    def is_serial(self) -> bool:
+        """Whether there is a selector that takes several cycles for a group."""
+        if "selector" not in _PARAMETERS[self.unit]:
+            return False
+        return self.resolved_selector == "threshold_serial"
+
+    @property
     def stages(self) -> int:
         """K as a number."""
         return int(self.pipeline)
@@ -371,14 +385,13 @@ class UnitConfig:
 
         In a PE the input is the one with `i_last`.
         """
-        return self.stages
+        # The first register lets a serial selector begin after the transfer, not before it.
+        return self.stages + (self.initiation_interval if self.input_register else 0)
 
     @property
     def initiation_interval(self) -> int:
         """Cycles from one group to the next when nothing stalls."""
-        if "selector" in _PARAMETERS[self.unit] and self.resolved_selector == "threshold_serial":
-            return serial_interval(n=self.n, m=self.m, key_width=self.key_width)
-        return 1
+        return serial_interval(m=self.m, key_width=self.key_width) if self.is_serial else 1
 
     @property
     def parameters(self) -> dict[str, int | str | bool]:

@@ -58,6 +58,7 @@ def _parser() -> CommandParser:
         help="instead of --n and --m: patterns of which the input i_pattern chooses",
     )
     add("--n-runtime", action="store_true", help="the input i_n says how many lanes are kept")
+    add("--input-register", action="store_true", help="take the group into a register first")
     add("--metadata", help=f"{', '.join(METADATA)} (default: bitmap)")
     add(
         "--pipeline",

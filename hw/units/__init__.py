@@ -1,19 +1,21 @@
 """The units that the generator offers, one file each."""
 
+from collections.abc import Callable
+
 from amaranth.lib import wiring
 
 from hw.config import UnitConfig
 from hw.units.decoder import DecoderUnit
 from hw.units.encoder import EncoderUnit
 from hw.units.pe import PeUnit
-from hw.units.selector import SelectorUnit
-from hw.units.sparsifier import SparsifierUnit
+from hw.units.selector import selector_unit
+from hw.units.sparsifier import sparsifier_unit
 
 __all__ = ["create_unit"]
 
-_UNITS: dict[str, type[wiring.Component]] = {
-    "sparsifier": SparsifierUnit,
-    "selector": SelectorUnit,
+_UNITS: dict[str, Callable[[UnitConfig], wiring.Component]] = {
+    "sparsifier": sparsifier_unit,
+    "selector": selector_unit,
     "encoder": EncoderUnit,
     "decoder": DecoderUnit,
     "pe": PeUnit,

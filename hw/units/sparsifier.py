@@ -1,53 +1,47 @@
 """Sparsifier unit: activations in, the kept ones and their metadata out."""
 
 from amaranth.hdl import Module
+from amaranth.lib import wiring
 
 from hw.config import UnitConfig
-from hw.keys import key_step
 from hw.logic import named
 from hw.metadata import remember_pattern, write_metadata
-from hw.pipeline import Bundle, Pipeline, Step
-from hw.ports import input_payload, output_payload
-from hw.selectors import create_selector
+from hw.pipeline import Bundle, Step
 from hw.slots import SlotSelect, gather
+from hw.units.selection import selection_unit
 
-__all__ = ["SparsifierUnit"]
+__all__ = ["sparsifier_unit"]
 
 
-class SparsifierUnit(Pipeline):
+def sparsifier_unit(config: UnitConfig) -> wiring.Component:
     """The N most important of M activations, packed, with metadata.
 
     ``o_values`` holds the kept activations in ascending lane order, slot 0 lowest, unchanged to the
     last bit; ``o_meta`` says which lanes they come from; ``o_last`` is the group's ``i_last``.
     With patterns or N at run time the values are packed densely from slot 0, whatever their groups;
     other slots are +0, other bits of ``o_meta`` 0.
-    What is kept: `hw.units.selector.SelectorUnit`.  Latency, throughput, stalls and reset:
-    `hw.pipeline.Pipeline`.
+
+    What is kept: `hw.units.selector.selector_unit`.  Latency, throughput, stalls and reset:
+    `hw.units.selection.selection_unit`.
     """
+    slots, m, width = config.slots, config.m, config.format.width
 
-    def __init__(self, config: UnitConfig) -> None:
-        slots, m, width = config.slots, config.m, config.format.width
+    def pack(module: Module, bundle: Bundle) -> Bundle:
+        values = gather(bundle["select"], bundle["data"], slots)
+        return {"values": [named(module, f"value{k}", v) for k, v in enumerate(values)]}
 
-        def pack(module: Module, bundle: Bundle) -> Bundle:
-            values = gather(bundle["select"], bundle["data"], slots)
-            return {"values": [named(module, f"value{k}", v) for k, v in enumerate(values)]}
-
-        select = SlotSelect(n=slots, m=m, least=config.kept_counts[0])
-        super().__init__(
-            inputs=input_payload(config),
-            outputs=output_payload(config),
-            steps=[
-                key_step(config.format, m, key_width=config.key_width),
-                *remember_pattern(config),
-                *create_selector(config).steps(),
-                *select.steps(),
-                *write_metadata(config, window=select.window),
-                Step(
-                    pack,
-                    {"values": slots * width},
-                    ("data", "mask", "select", "legal"),
-                    levels=1 + (m - config.kept_counts[0]).bit_length(),
-                ),
-            ],
-            stages=config.stages,
-        )
+    select = SlotSelect(n=slots, m=m, least=config.kept_counts[0])
+    return selection_unit(
+        config,
+        before=remember_pattern(config),
+        after=[
+            *select.steps(),
+            *write_metadata(config, window=select.window),
+            Step(
+                pack,
+                {"values": slots * width},
+                ("data", "mask", "select", "legal"),
+                levels=1 + (m - config.kept_counts[0]).bit_length(),
+            ),
+        ],
+    )
