@@ -1,16 +1,22 @@
-"""Who of many lanes has at least so many ones: full adders, then sorted sums and carries.
+"""Who of many lanes has at least so many ones.
 
-A lane's bits are added three at a time.  That leaves S sum bits and C carry bits; a comparator
-network of and and or gates sorts each kind, so that its k-th line says "at least k ones", and
+Two ways.  **Added**: full adders that keep carries apart, with a constant that moves the threshold
+to a power of two, so that of the sum only one bit is needed.  It is the smaller one, and the faster
+one in a long path of gates.
+
+**Sorted**: the bits are added three at a time, once.  That leaves S sum bits and C carry bits; a
+comparator network of and and or gates sorts each kind, so that its k-th line says "at least k
+ones", and
 
     count >= t   iff   for some c:  at least c carries, and at least t - 2 c sums.
 
-The last level of an adder tree is slow and mostly unused where only one threshold is asked for;
-sorted lines need a gate a comparator and answer any threshold at once.
+It is the faster one between registers, and has many places to cut.
 """
 
 from collections.abc import Callable, Sequence
+from functools import reduce
 from itertools import zip_longest
+from operator import xor
 
 from amaranth.hdl import Module, Value
 
@@ -18,11 +24,57 @@ from hw.logic import all_of, any_of, named
 from hw.networks import sorting_network
 from hw.pipeline import Bundle, Step
 
-__all__ = ["at_least_steps"]
+__all__ = ["added_at_least", "at_least_steps"]
 
 #: Estimated depth in two-input gates: of a full adder, of a layer of comparators.
 _ADDER_LEVELS = 4
 _LAYER_LEVELS = 1
+
+
+def added_at_least(m: Module, name: str, bits: Sequence[Value], threshold: int) -> Value:
+    """Whether at least `threshold` of some bits are ones, by adding them.
+
+    Parameters
+    ----------
+    m
+        Takes the logic.
+    name
+        Prefix of its wires.
+    bits
+        The bits, fewer than twice the next power of two from the threshold on.
+    threshold
+        1 .. number of bits.
+    """
+    top = (threshold - 1).bit_length()
+    missing = (1 << top) - threshold
+    column = list(bits)
+    for weight in range(top):
+        carries: list[Value] = []
+        # The constant's bit goes into the first adder, where it costs nothing.
+        one = bool(missing >> weight & 1)
+        k = 0
+        while len(column) + one > 1:
+            taken, column = column[: 3 - one], column[3 - one :]
+            prefix = f"{name}_{weight}_{k}"
+            carries.append(named(m, f"{prefix}_carry", _carry(taken, one)))
+            # The last sum of a column decides nothing.
+            if column:
+                total = reduce(xor, taken) if not one else ~reduce(xor, taken)
+                column.append(named(m, f"{prefix}_sum", total))
+            one = False
+            k += 1
+        column = carries
+    return any_of(column)
+
+
+def _carry(bits: Sequence[Value], one: bool) -> Value:
+    """Whether at least two of up to three bits, of which one may be a constant 1, are ones."""
+    if one:
+        return any_of(bits)
+    if len(bits) < 3:
+        return all_of(bits)
+    a, b, c = bits
+    return (a & b) | ((a | b) & c)
 
 
 def at_least_steps(
@@ -33,6 +85,7 @@ def at_least_steps(
     threshold: int,
     bits: Callable[[Bundle], Sequence[Sequence[Value]]],
     consumes: tuple[str, ...] = (),
+    added: bool = False,
 ) -> list[Step]:
     """Steps to ``name``: for each lane one bit, whether at least `threshold` of its bits are ones.
 
@@ -52,7 +105,20 @@ def at_least_steps(
         Finds them among the living values: for each lane its bits.
     consumes
         Values that only the count needs.
+    added
+        Whether the bits are all added, in one step, instead of added once and sorted.
     """
+    if added:
+
+        def count(m: Module, bundle: Bundle) -> Bundle:
+            return {
+                name: [
+                    named(m, f"{name}{lane}", added_at_least(m, f"{name}{lane}", own, threshold))
+                    for lane, own in enumerate(bits(bundle))
+                ]
+            }
+
+        return [Step(count, {name: lanes}, consumes, 4 * input_count.bit_length())]
     sizes = {"sum": -(-input_count // 3) + (input_count % 3 == 2), "carry": input_count // 3}
     total = sum(sizes.values())
     terms = f"{name}_terms"

@@ -21,6 +21,8 @@ _SELECTORS: dict[str, type[Selector]] = {
 def create_selector(config: UnitConfig) -> Selector:
     """The selector that the configuration asks for, unless it is the serial one."""
     if config.flexible:
-        return FlexibleMatrix(patterns=config.patterns, key_width=config.key_width)
+        return FlexibleMatrix(
+            patterns=config.patterns, key_width=config.key_width, stages=config.stages
+        )
     selector = AnyNMatrix if config.n_runtime else _SELECTORS[config.resolved_selector]
-    return selector(n=config.n, m=config.m, key_width=config.key_width)
+    return selector(n=config.n, m=config.m, key_width=config.key_width, stages=config.stages)

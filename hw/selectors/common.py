@@ -19,12 +19,15 @@ class Selector(ABC):
         Pattern.
     key_width
         Bits of one key.
+    stages
+        Register stages of the unit around it, for which it may be built in another way.
     """
 
-    def __init__(self, *, n: int, m: int, key_width: int) -> None:
+    def __init__(self, *, n: int, m: int, key_width: int, stages: int = 1) -> None:
         self.n = n
         self.m = m
         self.key_width = key_width
+        self.stages = stages
 
     @abstractmethod
     def steps(self) -> list[Step]:

@@ -10,7 +10,11 @@ from hw.pipeline import Bundle, Step
 from hw.ranking import at_least_steps
 from hw.selectors.common import Selector
 
-__all__ = ["CompareMatrix", "comparison", "keep_all", "pairs", "wins"]
+__all__ = ["SORTED_STAGES", "CompareMatrix", "comparison", "keep_all", "pairs", "wins"]
+
+
+#: From so many register stages on the sorted count is the better one; measured at 8:16.
+SORTED_STAGES = 2
 
 
 def pairs(m: int) -> list[tuple[int, int]]:
@@ -69,11 +73,12 @@ def keep_all(m: int) -> Step:
 class CompareMatrix(Selector):
     """Fast selector: M(M-1)/2 comparators, and for each lane a count of M-1 bits.
 
-    A lane is kept iff it beats at least M - N others: see `hw.ranking`.
+    A lane is kept iff it beats at least M - N others; `hw.ranking` has two ways to find out, of
+    which the sorted one is used between registers.
 
-    Area about M(M-1)/2 * key_width multiplexers and, in each lane, (M-1) / 3 full adders and two
-    sorting networks of as many lines; depth about 2 log2(key_width) gates for the comparison once a
-    mapper has balanced the chains, 4 for the full adders, and that of the networks.  Any number of
+    Area about M(M-1)/2 * key_width multiplexers and, in each lane, M full adders, or (M-1) / 3 of
+    them and two sorting networks of as many lines.  Depth about 2 log2(key_width) gates for the
+    comparison once a mapper has balanced the chains, and 4 log2(M) for the count.  Any number of
     register stages; the cuts that pay stand after the comparison and after the full adders.
     """
 
@@ -90,5 +95,6 @@ class CompareMatrix(Selector):
                 threshold=self.m - self.n,
                 bits=lambda bundle: wins(self.m, bundle["not_less"]),
                 consumes=("not_less",),
+                added=self.stages < SORTED_STAGES,
             ),
         ]

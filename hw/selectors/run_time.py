@@ -9,7 +9,7 @@ from hw.logic import any_of, named
 from hw.pipeline import Bundle, Step
 from hw.ranking import at_least_steps
 from hw.selectors.common import Selector
-from hw.selectors.compare_matrix import comparison, keep_all, pairs, wins
+from hw.selectors.compare_matrix import SORTED_STAGES, comparison, keep_all, pairs, wins
 
 __all__ = ["AnyNMatrix", "FlexibleMatrix"]
 
@@ -64,13 +64,16 @@ class FlexibleMatrix(Selector):
     ----------
     patterns
         All patterns (n, m), every m a divisor of the largest.
-    key_width
-        Bits of one key.
+    key_width, stages
+        As of `Selector`.
     """
 
-    def __init__(self, *, patterns: Sequence[tuple[int, int]], key_width: int) -> None:
+    def __init__(
+        self, *, patterns: Sequence[tuple[int, int]], key_width: int, stages: int = 1
+    ) -> None:
         lanes = max(m for _, m in patterns)
-        super().__init__(n=max(lanes // m * n for n, m in patterns), m=lanes, key_width=key_width)
+        slots = max(lanes // m * n for n, m in patterns)
+        super().__init__(n=slots, m=lanes, key_width=key_width, stages=stages)
         self.patterns = tuple(patterns)
         self._threshold = max(m - n for n, m in patterns)
 
@@ -88,6 +91,7 @@ class FlexibleMatrix(Selector):
                     threshold=self._threshold,
                     bits=lambda bundle: self._counted(bundle, extra),
                     consumes=("won", "given"),
+                    added=self.stages < SORTED_STAGES,
                 ),
             ]
         else:
