@@ -2,19 +2,23 @@
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Lock
-from typing import Any
+from typing import Any, TypeVar
 
 from hw.config import UnitConfig
 from synth.flow import DEFAULT_FLOW, synthesize
 from synth.liberty import GENERIC, Library, read_liberty
 from synth.timing import analyze
 
-__all__ = ["AreaResult", "Design", "area", "areas", "default_jobs"]
+__all__ = ["AreaResult", "Design", "area", "areas", "default_jobs", "each"]
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 # Amaranth's elaboration keeps state of the whole process, so one thread at a time may emit.
 _EMIT = Lock()
@@ -22,7 +26,7 @@ _EMIT = Lock()
 
 @dataclass(frozen=True)
 class Design:
-    """A design that is not one of the project's units.
+    """A design as Verilog.
 
     Parameters
     ----------
@@ -30,10 +34,13 @@ class Design:
         Verilog text, or one or more files; a name that ends with `.sv` is SystemVerilog.
     top
         Name of the top module.
+    config
+        The configuration that it was made from; None if it is not one of the project's units.
     """
 
     verilog: str | Path | Sequence[Path]
     top: str
+    config: UnitConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -167,13 +174,14 @@ def area(
 
         with _EMIT:
             emission = emit(design)
-        result = synthesize(emission.verilog, emission.top, library, flow, cancel=cancel)
-        parameters = dict(design.parameters)
-        interval = design.initiation_interval if design.pipeline else None
-    else:
-        result = synthesize(design.verilog, design.top, library, flow, cancel=cancel)
-        parameters = {}
-        interval = None
+        design = Design(emission.verilog, emission.top, design)
+    result = synthesize(design.verilog, design.top, library, flow, cancel=cancel)
+    parameters: dict[str, Any] = {}
+    interval = None
+    if design.config is not None:
+        parameters = dict(design.config.parameters)
+        # Without a register there are no cycles.
+        interval = design.config.initiation_interval if result.netlist.is_sequential else None
     start = time.perf_counter()
     timing = analyze(result, cancel=cancel)
     return AreaResult(
@@ -224,28 +232,55 @@ def areas(
     """
     library = library or read_liberty(GENERIC)
     designs = list(designs)
-    cancel = Event()
+
+    def work(design: UnitConfig | Design, cancel: Event) -> AreaResult:
+        return area(design, library=library, flow=flow, netlist=netlist, cancel=cancel)
+
+    results: dict[int, AreaResult] = {}
+    with closing(each(designs, work, size=_size, jobs=jobs)) as finished:
+        for place, future in finished:
+            results[place] = future.result()
+            if done is not None:
+                done(results[place])
+    return [results[place] for place in range(len(designs))]
+
+
+def each(
+    items: Sequence[Item],
+    work: Callable[[Item, Event], Result],
+    *,
+    size: Callable[[Item], int],
+    jobs: int | None = None,
+) -> Generator[tuple[int, Future[Result]], None, None]:
+    """Work on many items, several at a time; their places and what became of them, as they come.
+
+    When the generator is closed, what still runs is cancelled.
+
+    Parameters
+    ----------
+    items
+        What to work on.
+    work
+        Does it, in another thread, with an event that tells it to end.
+    size
+        How large an item is: large ones come first, so that none is left over at the end while
+        other cores idle.
+    jobs
+        How many at a time; None: one a core.
+    """
+    cancels = [Event() for _ in items]
     # Threads, since each only waits for a process of its own.
     with ThreadPoolExecutor(jobs or default_jobs()) as pool:
-        # The large ones first, so that none is left over at the end while other cores idle.
-        order = sorted(range(len(designs)), key=lambda place: -_size(designs[place]))
-        futures = {
-            pool.submit(
-                area, designs[place], library=library, flow=flow, netlist=netlist, cancel=cancel
-            ): place
-            for place in order
-        }
-        results: dict[int, AreaResult] = {}
+        order = sorted(range(len(items)), key=lambda place: -size(items[place]))
+        futures = {pool.submit(work, items[place], cancels[place]): place for place in order}
         try:
             for future in as_completed(futures):
-                results[futures[future]] = future.result()
-                if done is not None:
-                    done(future.result())
+                yield futures[future], future
         finally:
             # After an error the rest would be work for nothing.
-            cancel.set()
+            for cancel in cancels:
+                cancel.set()
             pool.shutdown(wait=False, cancel_futures=True)
-    return [results[place] for place in range(len(designs))]
 
 
 def default_jobs() -> int:

@@ -41,6 +41,8 @@ class Report:
         An earlier report, from `read_baseline`: changes against it are marked.
     """
 
+    _TITLE = "Area"
+
     def __init__(
         self,
         results: Sequence[AreaResult],
@@ -70,19 +72,21 @@ class Report:
     @property
     def json(self) -> str:
         """The report as JSON: `context`, and `rows` with one record a design."""
-        rows = []
-        for result in self.results:
-            record = asdict(result)
-            record["seconds"] = round(result.seconds, 2)
-            for key in ("area", "combinational", "sequential", "nand2"):
-                record[key] = round(record[key], 6)
-            record["density"] = result.density
-            # The same for all rows, or in a file of its own.
-            for key in ("library", "flow", "tool", "area_unit", "timing", "is_estimate", "netlist"):
-                del record[key]
-            rows.append(record)
-        content = {"context": self.context, "rows": rows}
+        content = {"context": self.context, "rows": list(map(self._record, self.results))}
         return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+    @staticmethod
+    def _record(result: AreaResult) -> dict[str, Any]:
+        """One row of the JSON."""
+        record = asdict(result)
+        record["seconds"] = round(result.seconds, 2)
+        for key in ("area", "combinational", "sequential", "nand2"):
+            record[key] = round(record[key], 6)
+        record["density"] = result.density
+        # The same for all rows, or in a file of its own.
+        for key in ("library", "flow", "tool", "area_unit", "timing", "is_estimate", "netlist"):
+            del record[key]
+        return record
 
     @property
     def header(self) -> list[str]:
@@ -120,14 +124,26 @@ class Report:
         notes = [
             "path: combinational cells on the longest path between ports and sequential cells; "
             "no delay",
-            *(result.note for result in self.results if result.note),
+            *self._missing,
         ]
+        if len(self.results) == 1 and first.delay_ns is not None:
+            notes.append(f"delay: from {first.path_start} to {first.path_end}")
+        return notes + self._measures
+
+    @property
+    def _missing(self) -> list[str]:
+        """What there is not."""
+        notes = [result.note for result in self.results if result.note]
         for result in self.results:
             # Without any timing the head says why.
             if result.timing is not None and result.delay_ns is None:
                 notes.append(f"{result.name} has no delay: {result.timing_note}")
-        if len(self.results) == 1 and first.delay_ns is not None:
-            notes.append(f"delay: from {first.path_start} to {first.path_end}")
+        return notes
+
+    @property
+    def _measures(self) -> list[str]:
+        """What density is, and the marks of changes."""
+        notes = []
         if any(result.density for result in self.results):
             notes.append("density: 10^9 groups per second and mm2, 1 / (area * delay * interval)")
         if self.baseline is not None:
@@ -151,7 +167,7 @@ class Report:
         *header, command = self.header
         name, _, words = command.partition(": ")
         lines = [
-            "# Area",
+            f"# {self._TITLE}",
             "",
             *(f"- {line}" for line in header),
             f"- {name}: `{words}`",
@@ -207,10 +223,13 @@ class Report:
     def _delay(self, result: AreaResult, before: Mapping[str, Any] | None) -> str:
         if result.delay_ns is None:
             return "-"
-        text = f"{result.delay_ns:,.3f}"
-        if before is not None and not _comparable(result, before):
-            return text
-        return text + self._change(result.delay_ns, before, "delay_ns")
+        return f"{result.delay_ns:,.3f}{self._delay_change(result, before)}"
+
+    def _delay_change(self, result: AreaResult, before: Mapping[str, Any] | None) -> str:
+        """The mark of a change of the delay, if there is one."""
+        if result.delay_ns is None or (before is not None and not _comparable(result, before)):
+            return ""
+        return self._change(result.delay_ns, before, "delay_ns")
 
     def _before(self, result: AreaResult) -> Mapping[str, Any] | None:
         return (self.baseline or {}).get(_key(result.name, result.parameters))

@@ -5,10 +5,9 @@ same numbers come from `area` and `areas` in Python.
 """
 
 import argparse
-import os
 import re
 import shlex
-import signal
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,9 @@ from hw.files import write_files
 from hw.formats import FORMATS
 from hw.progress import progress_bar
 from synth.area import AreaResult, Design, area, areas, default_jobs
-from synth.flow import DEFAULT_FLOW, FLOWS, SynthesisError
-from synth.liberty import GENERIC, LibertyError, Library, read_liberty
+from synth.cli import UsageError, check_folder, library_of, positive, run
+from synth.flow import DEFAULT_FLOW, FLOWS
+from synth.liberty import GENERIC, read_liberty
 from synth.render import BaselineError, Report
 
 __all__ = ["AreaResult", "Design", "area", "areas", "main", "read_liberty"]
@@ -29,6 +29,9 @@ DEFAULT_PATTERNS = "2:4,4:8,8:16,16:32"
 #: A dot product is of integers.
 DEFAULT_DTYPES = dict.fromkeys(UNITS, "bf16") | {"pe": "int8"}
 DEFAULT_PIPELINE = 1
+
+#: First word of the other report: see `synth.selectors`.
+_SELECTORS = "selectors"
 
 #: Options that shape units, and so mean nothing for other Verilog.
 _UNIT_OPTIONS = ("units", "patterns", "dtype", "metadata", "pipeline")
@@ -42,12 +45,6 @@ def _units(text: str) -> list[str]:
                 f"must be a list such as pe,decoder of {', '.join(UNITS)}, not {text!r}"
             )
     return list(dict.fromkeys(units))
-
-
-def _positive(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,6}", text) or not int(text):
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text!r}")
-    return int(text)
 
 
 def _whole(text: str) -> int:
@@ -66,6 +63,8 @@ def _parser() -> CommandParser:
     parser = CommandParser(
         prog="python -m synth.report",
         description="Area and delay of the units, or of any Verilog, mapped to a Liberty library.",
+        epilog=f"python -m synth.report {_SELECTORS}: benchmark of all architectures of the "
+        "selector (--help: its options).",
     )
     # No default in the namespace: what is there was asked for.
     unset: dict[str, Any] = {"default": argparse.SUPPRESS}
@@ -138,7 +137,7 @@ def _parser() -> CommandParser:
         **unset,
     )
     parser.add_argument(
-        "--jobs", type=_positive, default=default_jobs(), metavar="J", help="processes at a time"
+        "--jobs", type=positive, default=default_jobs(), metavar="J", help="processes at a time"
     )
     parser.add_argument(
         "-o",
@@ -151,40 +150,30 @@ def _parser() -> CommandParser:
     return parser
 
 
-class _UsageError(ValueError):
-    """Arguments that do not fit together."""
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; the arguments are those of the command line if not given."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == [_SELECTORS]:
+        # Only here, since it is a command of its own.
+        from synth.selectors import main as selectors
+
+        return selectors(words[1:])
     parser = _parser()
-    given = vars(parser.parse_args(arguments))
-    # The mapper runs in a session of its own: without this it would outlive a killed report.
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        _report(given)
-    except (_UsageError, SynthesisError) as error:
-        parser.error(str(error))
-    except OSError as error:
-        parser.error(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-    except KeyboardInterrupt:
-        parser.exit(130, f"{parser.prog}: interrupted\n")
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    return run(parser, vars(parser.parse_args(words)), _report)
 
 
-def _report(given: dict[str, Any]) -> None:
-    """Do what the arguments ask for."""
+def _report(given: dict[str, Any]) -> int:
+    """Do what the arguments ask for; the exit status."""
     designs = _designs(given)
     name = f"area_{given['top']}" if "verilog" in given else "area"
     paths = [given["output"] / f"{name}{ending}" for ending in (".json", ".md")]
     # Before the work, which may take minutes.
-    _check_folder("-o/--output", given["output"])
+    check_folder("-o/--output", given["output"])
     if "netlist" in given:
-        _check_folder("--netlist", given["netlist"])
-    library = _library(given.get("liberty", GENERIC))
+        check_folder("--netlist", given["netlist"])
+    library = library_of(given.get("liberty", GENERIC))
     if FLOWS[given["flow"]].needs_delays and not library.has_delays:
-        raise _UsageError(
+        raise UsageError(
             f"argument --flow: {given['flow']} must be given a library with delays (--liberty), "
             f"not {library.name}"
         )
@@ -193,7 +182,7 @@ def _report(given: dict[str, Any]) -> None:
         try:
             baseline = Report.read_baseline(given["baseline"], library, given["flow"])
         except BaselineError as error:
-            raise _UsageError(f"argument --baseline: {error}") from error
+            raise UsageError(f"argument --baseline: {error}") from error
 
     with progress_bar(total=len(designs), unit="design", desc="area", leave=False) as bar:
         results = areas(
@@ -220,6 +209,7 @@ def _report(given: dict[str, Any]) -> None:
         wrote += f", and {count} to {given['netlist']}"
     write_files(contents)
     print(f"wrote {wrote}")
+    return 0
 
 
 def _designs(given: dict[str, Any]) -> list[UnitConfig | Design]:
@@ -227,15 +217,15 @@ def _designs(given: dict[str, Any]) -> list[UnitConfig | Design]:
     if "verilog" in given:
         for option in _UNIT_OPTIONS:
             if option in given:
-                raise _UsageError(f"argument --{option}: must not be given with --verilog")
+                raise UsageError(f"argument --{option}: must not be given with --verilog")
         if "top" not in given:
-            raise _UsageError("argument --top: must be given with --verilog")
+            raise UsageError("argument --top: must be given with --verilog")
         for path in given["verilog"]:
             if not path.is_file():
-                raise _UsageError(f"argument --verilog: must be a file, not {str(path)!r}")
+                raise UsageError(f"argument --verilog: must be a file, not {str(path)!r}")
         return [Design(given["verilog"], given["top"])]
     if "top" in given:
-        raise _UsageError("argument --top: must not be given without --verilog")
+        raise UsageError("argument --top: must not be given without --verilog")
 
     designs: list[UnitConfig | Design] = []
     for unit in given.get("units", UNITS):
@@ -253,37 +243,9 @@ def _designs(given: dict[str, Any]) -> list[UnitConfig | Design]:
                 )
             except ConfigError as error:
                 if error.parameter in ("n", "m"):
-                    raise _UsageError(f"argument --patterns: {error}") from error
-                raise _UsageError(f"argument --{error.parameter}: {error.rule}") from error
+                    raise UsageError(f"argument --patterns: {error}") from error
+                raise UsageError(f"argument --{error.parameter}: {error.rule}") from error
     return designs
-
-
-def _check_folder(option: str, folder: Path) -> None:
-    """Raise an error if the folder can be neither made nor written to."""
-    for place in (folder, *folder.absolute().parents):
-        if place.exists():
-            if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-                raise _UsageError(
-                    f"argument {option}: must be a folder that can be written to, "
-                    f"not {str(folder)!r}"
-                )
-            return
-
-
-def _library(path: Path) -> Library:
-    try:
-        library = read_liberty(path)
-        # Needed for every row, so that a library without one is refused at once.
-        _ = library.nand2
-    except LibertyError as error:
-        rule = str(error).removeprefix("liberty ")
-        raise _UsageError(f"argument --liberty: {rule}") from error
-    except OSError as error:
-        raise _UsageError(
-            f"argument --liberty: must be a file that can be read, not {str(path)!r}: "
-            f"{error.strerror}"
-        ) from error
-    return library
 
 
 def _command(given: dict[str, Any]) -> str:

@@ -22,7 +22,7 @@ from synth.liberty import unpack
 from synth.netlist import Netlist
 from synth.process import SynthesisError, how_it_ended, log_lines, run
 
-__all__ = ["PROGRAM", "Timing", "analyze", "estimate"]
+__all__ = ["PROGRAM", "Timing", "analyze", "estimate", "method"]
 
 #: OpenSTA, where it is installed.
 PROGRAM = "sta"
@@ -204,6 +204,18 @@ def _version(program: str) -> str:
     if match is None:
         raise SynthesisError(f"OpenSTA failed: {program} -version does not give its version")
     return f"OpenSTA {match[1]}"
+
+
+def method() -> str | None:
+    """All that the delays of a netlist depend on here; None without OpenSTA.
+
+    Raises
+    ------
+    SynthesisError
+        OpenSTA does not tell its version.
+    """
+    program = shutil.which(PROGRAM)
+    return None if program is None else f"{_version(program)}\n{_SCRIPT}"
 
 
 def _run(program: str, top: str, clock: str, folder: Path, cancel: Event | None) -> list[str]:
