@@ -53,7 +53,13 @@ class Step:
     levels: int = 1
 
 
-def place_cuts(levels: Sequence[int], widths: Sequence[int], count: int) -> list[int]:
+#: What a path that starts at a register, not at an input, loses to it, in two-input gates.
+LAUNCH_LEVELS = 5
+
+
+def place_cuts(
+    levels: Sequence[int], widths: Sequence[int], count: int, launch: int = 0
+) -> list[int]:
     """Places of `count` register stages between steps.
 
     Cut b stands after step b.  Of all choices with the smallest maximum of summed levels between
@@ -67,6 +73,8 @@ def place_cuts(levels: Sequence[int], widths: Sequence[int], count: int) -> list
         Bits alive after each step but the last.
     count
         Number of cuts, at most ``len(levels) - 1``.
+    launch
+        Levels that every run but the first has more.
 
     Returns
     -------
@@ -74,7 +82,11 @@ def place_cuts(levels: Sequence[int], widths: Sequence[int], count: int) -> list
         `count` places in ascending order.
     """
     last = len(levels)
-    spans = {sum(levels[i:j]) for i in range(last) for j in range(i + 1, last + 1)} or {0}
+
+    def span(start: int, stop: int) -> int:
+        return sum(levels[start:stop]) + (launch if start else 0)
+
+    spans = {span(i, j) for i in range(last) for j in range(i + 1, last + 1)} or {0}
 
     for limit in sorted(spans):
 
@@ -82,10 +94,10 @@ def place_cuts(levels: Sequence[int], widths: Sequence[int], count: int) -> list
         def best(start: int, cuts: int, limit: int = limit) -> tuple[int, tuple[int, ...]] | None:
             """Fewest bits, and the cuts, of steps `start`.. with `cuts` cuts left."""
             if cuts == 0:
-                return (0, ()) if sum(levels[start:]) <= limit else None
+                return (0, ()) if span(start, last) <= limit else None
             options = []
             for cut in range(start, last - cuts):
-                if sum(levels[start : cut + 1]) > limit:
+                if span(start, cut + 1) > limit:
                     break
                 rest = best(cut + 1, cuts - 1)
                 if rest is not None:
@@ -186,7 +198,8 @@ class Pipeline(wiring.Component):
             alive |= step.produces
             widths.append(sum(alive.values()))
         levels = [step.levels for step in self._steps]
-        cuts = place_cuts(levels, widths, min(max(self._stages - 1, 0), len(widths)))
+        count = min(max(self._stages - 1, 0), len(widths))
+        cuts = place_cuts(levels, widths, count, LAUNCH_LEVELS)
         left_over = max(self._stages - 1, 0) - len(cuts)
         output_bits = sum(len(self.o.payload[name]) for name in self._outputs)
         return cuts, sum(widths[cut] for cut in cuts) + left_over * output_bits

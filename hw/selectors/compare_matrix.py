@@ -43,9 +43,7 @@ def comparison(m: int, key_width: int) -> Step:
             verdicts.append(named(module, f"not_less_{i}_{j}", verdict))
         return {"not_less": verdicts}
 
-    return Step(
-        compute, {"not_less": len(pairs(m))}, ("keys",), levels=2 * key_width.bit_length() + 1
-    )
+    return Step(compute, {"not_less": len(pairs(m))}, ("keys",), levels=4 * key_width.bit_length())
 
 
 def wins(m: int, not_less: Sequence[Value]) -> list[list[Value]]:
