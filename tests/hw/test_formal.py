@@ -24,8 +24,27 @@ FREE = "input clk, input rst, input valid, input ready"
 WIRES_HOLD = "(u_valid == valid && u_ready == ready)"
 
 
-def prove(folder: Path, units: list[UnitConfig], good: str, bad: str) -> None:
-    """Prove output `ok` of module `good` to be 1, and find an input where that of `bad` is 0."""
+def prove(
+    folder: Path, units: list[UnitConfig], good: str, bad: str, *, steps: int | None = None
+) -> None:
+    """Prove output `ok` of module `good` to be 1, and find an input where that of `bad` is 0.
+
+    Parameters
+    ----------
+    folder
+        Takes the files.
+    units
+        What the modules have in them.
+    good, bad
+        Text of the modules.
+    steps
+        Clock cycles from the initial values of the modules on, other registers starting with
+        anything; None: there is no clock.
+    """
+    unrolled: list[str] = []
+    if steps is not None:
+        unrolled = ["-seq", "1", "-set-at", "1", "started", "0", "-set-at", "1", "cycle", "0"]
+        unrolled += ["-tempinduct-baseonly", "-maxsteps", str(steps)]
     names = []
     for number, text in enumerate([*(emit(unit).verilog for unit in units), good, bad]):
         path = folder / f"{number}.v"
@@ -39,7 +58,7 @@ def prove(folder: Path, units: list[UnitConfig], good: str, bad: str) -> None:
             ["proc"],
             ["flatten"],
             ["opt", "-full"],
-            ["sat", flag, "-prove", "ok", "1", "-show-inputs", module],
+            ["sat", flag, *unrolled, "-prove", "ok", "1", "-show-inputs", module],
             ["design", "-load", "all"],
         ]
     script = folder / "script.json"
@@ -53,8 +72,12 @@ def prove(folder: Path, units: list[UnitConfig], good: str, bad: str) -> None:
     )
     log = run.stdout + run.stderr
     assert run.returncode == 0, log[-4000:]
-    proved = log.index("SAT proof finished - no model found: SUCCESS!")
-    assert proved < log.index("SAT proof finished - model found: FAIL!")
+    if steps is None:
+        proved = log.index("SAT proof finished - no model found: SUCCESS!")
+        assert proved < log.index("SAT proof finished - model found: FAIL!")
+    else:
+        proved = log.index(f"proved base case for {steps} steps: SUCCESS!")
+        assert proved < log.index("proof finished - model found for base case: FAIL!")
 
 
 # Lane j is kept iff fewer than N lanes beat it; lane i beats lane j iff key(i) > key(j), or the
