@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event, Lock
 from typing import Any, TypeVar
@@ -109,6 +109,12 @@ class AreaResult:
     initiation_interval: int | None = None
     netlist: str | None = field(default=None, repr=False)
 
+    def of(self, config: UnitConfig) -> "AreaResult":
+        """The same numbers as those of a unit."""
+        # Without a register there are no cycles.
+        interval = config.initiation_interval if self.sequential else None
+        return replace(self, parameters=dict(config.parameters), initiation_interval=interval)
+
     @property
     def density(self) -> float | None:
         """Groups per second and square millimetre: 1 / (area * delay * initiation interval).
@@ -176,17 +182,11 @@ def area(
             emission = emit(design)
         design = Design(emission.verilog, emission.top, design)
     result = synthesize(design.verilog, design.top, library, flow, cancel=cancel)
-    parameters: dict[str, Any] = {}
-    interval = None
-    if design.config is not None:
-        parameters = dict(design.config.parameters)
-        # Without a register there are no cycles.
-        interval = design.config.initiation_interval if result.netlist.is_sequential else None
     start = time.perf_counter()
     timing = analyze(result, cancel=cancel)
-    return AreaResult(
+    priced = AreaResult(
         name=result.top,
-        parameters=parameters,
+        parameters={},
         area=result.area,
         combinational=result.combinational,
         sequential=result.sequential,
@@ -205,9 +205,9 @@ def area(
         timing=timing.tool,
         timing_note=timing.note,
         is_estimate=timing.is_estimate,
-        initiation_interval=interval,
         netlist=result.verilog if netlist else None,
     )
+    return priced if design.config is None else priced.of(design.config)
 
 
 def areas(

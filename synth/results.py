@@ -4,7 +4,7 @@ import hashlib
 import json
 import sys
 import tempfile
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from threading import Event, Lock, Timer
@@ -115,11 +115,8 @@ class Results:
 
     def _find(self, key: str, config: UnitConfig) -> AreaResult | None:
         result = self._known.get(key)
-        if result is None:
-            return None
         # Units of other parameters may have the same Verilog.
-        interval = config.initiation_interval if result.sequential else None
-        return replace(result, parameters=dict(config.parameters), initiation_interval=interval)
+        return None if result is None else result.of(config)
 
     def _write(self, record: dict[str, object]) -> None:
         """Append one line, in one piece; a line that an earlier run left broken stays so."""

@@ -236,6 +236,7 @@ def plot(rows: Iterable[Measured]) -> dict[str, bytes]:
     # Only here: nothing else needs it.
     import matplotlib as mpl
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     drawings = {}
     chosen = sorted(
@@ -285,6 +286,10 @@ def plot(rows: Iterable[Measured]) -> dict[str, bytes]:
                 xscale="log",
                 yscale="log",
             )
+            for axis in (axes.xaxis, axes.yaxis):
+                axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                axis.set_major_formatter("{x:,g}")
+                axis.set_minor_formatter(NullFormatter())
             axes.grid(visible=True, which="both", color="0.92")
             axes.set_axisbelow(True)
             axes.legend()

@@ -1,10 +1,11 @@
 import re
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
 
 from hw.config import UnitConfig
-from synth.area import AreaResult, Design, area, areas, default_jobs
+from synth.area import AreaResult, Design, area, areas, default_jobs, each
 from synth.flow import DEFAULT_FLOW, SynthesisError
 
 NAND = Design("module gate(input a, b, output y); assign y = ~(a & b); endmodule", "gate")
@@ -75,6 +76,51 @@ def test_no_density_without_registers(delays):
     assert result.delay_ns > 0
     assert result.initiation_interval is None
     assert area(NAND, library=delays).initiation_interval is None
+
+
+@pytest.mark.usefixtures("sta")
+def test_interval_of_a_unit_without_a_pipeline(delays):
+    options = {"n": 2, "m": 4, "unit": "selector", "dtype": "int4", "pipeline": 0}
+    result = area(UnitConfig(selector="threshold_serial", **options), library=delays)
+    # One bit a cycle, so that it has registers all the same.
+    assert result.initiation_interval == 7
+    assert result.density == pytest.approx(1e15 / (result.area * result.delay_ns * 7))
+
+
+def test_each():
+    items = ["small", "large", "wrong"]
+    seen = []
+
+    def work(item, cancel):
+        seen.append(item)
+        if item == "wrong":
+            raise ValueError(item)
+        return cancel
+
+    with closing(each(items, work, size=len, jobs=1)) as finished:
+        futures = dict(finished)
+    # Those of one size in their order.
+    assert seen == items
+    assert str(futures[2].exception()) == "wrong"
+    # Nothing is left to be cancelled by then.
+    assert futures[0].result() is not futures[1].result()
+
+
+def test_each_is_closed():
+    events = []
+
+    def work(item, cancel):
+        events.append(cancel)
+        if item:
+            assert cancel.wait(30)
+
+    finished = each([0, 1, 2], work, size=lambda item: -item, jobs=1)
+    place, future = next(finished)
+    assert (place, future.result()) == (0, None)
+    finished.close()
+    # The second was under way at most, the third never began.
+    assert len(events) <= 2
+    assert all(event.is_set() for event in events)
 
 
 def test_netlist():
