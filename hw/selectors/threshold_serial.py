@@ -1,9 +1,10 @@
 """Threshold search, one bit of all keys a cycle: the smallest selector."""
 
 from collections.abc import Sequence
-from itertools import combinations
+from functools import reduce
+from operator import and_
 
-from amaranth.hdl import Const, Module, Mux, ResetSignal, Signal, Value
+from amaranth.hdl import Const, Module, ResetSignal, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -14,6 +15,57 @@ __all__ = ["ThresholdSerial"]
 
 
 class ThresholdSerial(wiring.Component):
+    """Small selector: a bit of every key a cycle, most significant first.
+
+    Lane j is kept iff fewer than N lanes beat it: see `hw.selectors.Selector`.  The keys are
+    followed by the complement of the lane's number, so that no two are equal and the lower lane
+    wins a tie.
+
+    Two registers a lane hold what the bits so far say: it may be kept (``possible``), it will be
+    kept (``sure``).  With the lane's bit b, a cycle does ::
+
+        one          = sure | possible & b
+        enough       = N lanes or more have one = 1
+        possible_new = one if enough else possible
+        sure_new     = sure if enough else one
+
+    All lanes start as possible and not sure.  Where `enough`, the N-th largest key has a 1 here, so
+    that those with a 0 are out; otherwise it has a 0, so that those with a 1 are kept.  After the
+    last bit N lanes are possible: they are the mask.  Further cycles, whatever their bits, leave it
+    as it is, so that nothing has to hold it.
+
+    The source holds the keys, so that there is no register for a group: an and-or for each lane
+    picks the bit that a counter of cycles asks for.
+
+    Latency `cycles`: C = ceil((key_width + ceil(log2 M)) / bits_per_cycle); at best a group in
+    C + 1 cycles.  Area about M * (key_width + 2) and-ors, M * bits_per_cycle small counts, 2 M
+    registers; depth about log2(key_width) + bits_per_cycle * (2 log2(M) + 4) gates.
+
+    Parameters
+    ----------
+    n, m
+        Pattern.
+    key_width
+        Bits of one key.
+    bits_per_cycle
+        Steps of the search in one cycle: fewer cycles, each of them longer, and more area.
+
+    Members
+    -------
+    keys : In(m * key_width)
+        Key of lane j at bits ``[j * key_width +: key_width]``; held while ``run``.
+    run : In(1)
+        There are keys; stays until the edge with ``release``.  While it is 0, and in reset,
+        everything is at its start.
+    release : In(1)
+        The mask is taken at this edge: back to the start, so that the next cycle may be the first
+        of the next group.  Before ``done`` it gives the group up.
+    done : Out(1)
+        ``mask`` is valid; stays until ``release``.
+    mask : Out(m)
+        Bit j: lane j is kept.
+    """
+
     def __init__(self, *, n: int, m: int, key_width: int, bits_per_cycle: int = 1) -> None:
         self.n = n
         self.m = m
@@ -39,86 +91,77 @@ class ThresholdSerial(wiring.Component):
         """The logic."""
         m = Module()
         restart = named(m, "restart", ResetSignal() | self.release | ~self.run)
-        selected, done = _sequence(m, self.cycles, restart)
-        m.d.comb += self.done.eq(done)
-        possible = [
-            Signal(name=f"possible{lane}", init=1, reset_less=True) for lane in range(self.m)
-        ]
-        sure = [Signal(name=f"sure{lane}", reset_less=True) for lane in range(self.m)]
-        next_possible: list[Value] = list(possible)
-        next_sure: list[Value] = list(sure)
+        now = self._count_cycles(m, restart)
+        # Reset is part of `restart`.
+        lanes = range(self.m)
+        possible = [Signal(name=f"possible{lane}", init=1, reset_less=True) for lane in lanes]
+        sure = [Signal(name=f"sure{lane}", reset_less=True) for lane in lanes]
+        m.d.comb += [self.mask[lane].eq(possible[lane]) for lane in lanes]
+
+        before: list[tuple[Value, Value]] = list(zip(possible, sure, strict=True))
         for phase in range(self.bits_per_cycle):
-            one = []
-            for lane in range(self.m):
-                bit = named(
-                    m, f"bit{lane}_{phase}", all_of(self._choices(m, lane, phase, selected))
-                )
-                one.append(
-                    named(m, f"one{lane}_{phase}", next_sure[lane] | (next_possible[lane] & bit))
-                )
-            enough = at_least(m, f"enough{phase}", one, self.n)
-            few = named(m, f"few{phase}", ~enough)
-            for lane in range(self.m):
-                u, l, y = next_possible[lane], next_sure[lane], one[lane]
-                next_possible[lane] = y | (u & few)
-                next_sure[lane] = y & (l | few)
-        for lane in range(self.m):
-            m.d.sync += possible[lane].eq(next_possible[lane] | restart)
-            m.d.sync += sure[lane].eq(next_sure[lane] & ~restart)
-            m.d.comb += self.mask[lane].eq(possible[lane])
+            ones: list[Value] = [
+                named(m, f"one{lane}_{phase}", is_sure | all_of([*choices, may_be]))
+                for lane, (may_be, is_sure) in enumerate(before)
+                for choices in [self._choices(m, lane, phase, now)]
+            ]
+            few = ~at_least(m, f"enough{phase}", ones, self.n)
+            if phase < self.bits_per_cycle - 1:
+                before = [
+                    (
+                        named(m, f"possible{lane}_{phase}", one | (may_be & few)),
+                        named(m, f"sure{lane}_{phase}", one & (is_sure | few)),
+                    )
+                    for lane, (one, (may_be, is_sure)) in enumerate(zip(ones, before, strict=True))
+                ]
+        settle = named(m, "settle", few & ~restart)
+        for lane, (one, (may_be, is_sure)) in enumerate(zip(ones, before, strict=True)):
+            m.d.sync += [
+                possible[lane].eq(one | ((may_be & few) | restart)),
+                sure[lane].eq((one & settle) | (is_sure & ~restart)),
+            ]
         return m
 
-    def _choices(self, m: Module, lane: int, phase: int, selected: Sequence[Value]) -> list[Value]:
-        """All are 1 unless a 0 is the lane's bit of the plane of this phase of the cycle."""
-        index_width = (self.m - 1).bit_length()
-        planes = self.key_width + index_width
-        key = self.keys[lane * self.key_width : (lane + 1) * self.key_width]
-        choices = []
-        zeros = []
-        for place in range(planes):
-            # Counted from the end, since a first cycle may be incomplete.
-            cycle, its_phase = divmod(
-                place + self.cycles * self.bits_per_cycle - planes, self.bits_per_cycle
-            )
+    def _count_cycles(self, m: Module, restart: Value) -> list[Value]:
+        """Drive ``done``; the result says for each cycle whether it is this one.
+
+        The counter runs on when all is done.
+        """
+        width = (self.cycles - 1).bit_length()
+        digits = [Signal(name=f"cycle{place}", reset_less=True) for place in range(width)]
+        carry: Value = Const(1, 1)
+        for place, digit in enumerate(digits):
+            m.d.sync += digit.eq((digit ^ carry) & ~restart)
+            carry = named(m, f"carry{place}", digit & carry)
+        now: list[Value] = []
+        for number in range(self.cycles):
+            match = [d if number >> place & 1 else ~d for place, d in enumerate(digits)]
+            # In two halves, which numbers share.
+            halves = [half for half in (match[: width // 2], match[width // 2 :]) if half]
+            both = all_of([reduce(and_, half) for half in halves] or [Const(1, 1)])
+            now.append(named(m, f"now{number}", both))
+        over = Signal(reset_less=True)
+        m.d.sync += over.eq((over | now[-1]) & ~restart)
+        m.d.comb += self.done.eq(over)
+        return now
+
+    def _choices(self, m: Module, lane: int, phase: int, now: Sequence[Value]) -> list[Value]:
+        """All 1 unless the bit that the lane has in this phase of the cycle is 0."""
+        planes = self.key_width + (self.m - 1).bit_length()
+        start = lane * self.key_width
+        choices: list[Value] = []
+        zeros: list[Value] = []
+        for plane in range(planes):
+            # What is missing to full cycles is missing in the first one: bits that are 1.
+            place = plane + self.cycles * self.bits_per_cycle - planes
+            cycle, its_phase = divmod(place, self.bits_per_cycle)
             if its_phase != phase:
                 continue
-            if place < self.key_width:
-                bit = named(m, f"key{lane}_{place}", key[self.key_width - 1 - place])
-                choices.append(bit | ~selected[cycle])
-            elif lane >> (planes - 1 - place) & 1:
-                zeros.append(~selected[cycle])
+            if plane < self.key_width:
+                bit = named(m, f"key{lane}_{plane}", self.keys[start + self.key_width - 1 - plane])
+                choices.append(bit | ~now[cycle])
+            elif lane >> (planes - 1 - plane) & 1:
+                zeros.insert(0, ~now[cycle])
         if zeros:
-            choices.append(named(m, f"index{lane}_{phase}", all_of(zeros)))
-        return choices or [Const(1, 1)]
-
-
-#: Taps of the shortest shift registers of maximal period.
-_TAPS = {2: 1, 3: 2, 4: 3, 5: 3, 6: 5, 7: 6}
-
-
-def _sequence(m: Module, cycles: int, restart: Value) -> tuple[list[Value], Value]:
-    """One-hot number of the cycle, and whether all are over."""
-    width = max(2, cycles.bit_length())
-    tap = _TAPS[width]
-    end = (1,) * width
-    states = [(0,) + (1,) * (width - 1)]
-    while states[-1] != (1,) * (width - 1) + (0,):
-        state = states[-1]
-        states.append((int(state[-1] == state[tap - 1]), *state[:-1]))
-    states = [*states[-cycles:], end]
-    bits = [Signal(name=f"step{k}", init=states[0][k], reset_less=True) for k in range(width)]
-    hot = []
-    for number, state in enumerate(states):
-        others = states[:number] + states[number + 1 :]
-        places = next(
-            places
-            for size in range(1, width + 1)
-            for places in combinations(range(width), size)
-            if all(any(other[k] != state[k] for k in places) for other in others)
-        )
-        literals = [bits[k] if state[k] else ~bits[k] for k in places]
-        hot.append(named(m, f"is_step{number}", all_of(literals)))
-    feedback = named(m, "feedback", ~(bits[-1] ^ bits[tap - 1]) | hot[-2])
-    for k, following in enumerate([feedback, *bits[:-1]]):
-        m.d.sync += bits[k].eq((following | restart) if states[0][k] else (following & ~restart))
-    return hot[:-1], hot[-1]
+            choices.append(named(m, f"index{lane}_{phase}", reduce(and_, zeros)))
+        return choices
