@@ -49,21 +49,26 @@ def sorting_network(lines: int) -> Layers:
     return _layers(_sorting(lines))
 
 
-def selection_network(kept: int, lines: int) -> Layers:
+def selection_network(kept: int, lines: int, *, shallow: bool = False) -> Layers:
     """Comparators that bring the `kept` greatest values to lines 0 .. kept - 1, in any order.
 
     Two sorted parts, the first on the lower lines: where k of the second part's greatest are kept,
     the first gives `kept` - k.  So one comparator for each rank of the second part that may or may
-    not be kept; of the sorting networks only what these need.  8 of 16 has a list of its own.
+    not be kept; of the sorting networks only what these need.  The parts are as long as makes the
+    fewest comparators or, if the network shall be shallow, the fewest layers.  8 of 16 has a list
+    of its own, with fewer comparators but more layers.
     """
     if not 0 < kept < lines:
         return []
-    if (kept, lines) == (8, 16):
+    if (kept, lines) == (8, 16) and not shallow:
         return _layers((15 - j, 15 - i) for i, j in _parse(_SELECT_8_OF_16))
-    return min(
-        (_layers(_selection(kept, first, lines - first)) for first in range(1, lines)),
-        key=lambda layers: (sum(len(layer) for layer in layers), len(layers)),
-    )
+
+    def cost(layers: Layers) -> tuple[int, int]:
+        comparators = sum(len(layer) for layer in layers)
+        return (len(layers), comparators) if shallow else (comparators, len(layers))
+
+    parts = (_layers(_selection(kept, first, lines - first)) for first in range(1, lines))
+    return min(parts, key=cost)
 
 
 def _parse(text: str) -> _Comparators:
