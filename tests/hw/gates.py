@@ -23,7 +23,7 @@ Net = int | str
 
 _SCRIPT = [
     ["proc"],
-    ["flatten"],
+    ["flatten", "-noscopeinfo"],
     ["opt_expr"],
     ["opt_clean"],
     ["memory_map"],
