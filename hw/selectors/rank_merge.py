@@ -77,10 +77,11 @@ class RankMerge(Selector):
         n: int,
         m: int,
         key_width: int,
+        stages: int = 1,
         split: int | None = None,
         search: Sequence[int] | None = None,
     ) -> None:
-        super().__init__(n=n, m=m, key_width=key_width)
+        super().__init__(n=n, m=m, key_width=key_width, stages=stages)
         lower = m - max(1, m // 4) if split is None else split
         if not 0 < lower < m:
             raise ValueError(f"split must be 1 .. M - 1 = {m - 1}, not {split}")

@@ -61,8 +61,10 @@ class SelectionNetwork(Selector):
         comparators: at 8:16, 46 comparators in 7 layers.
     """
 
-    def __init__(self, *, n: int, m: int, key_width: int, shallow: bool = False) -> None:
-        super().__init__(n=n, m=m, key_width=key_width)
+    def __init__(
+        self, *, n: int, m: int, key_width: int, stages: int = 1, shallow: bool = False
+    ) -> None:
+        super().__init__(n=n, m=m, key_width=key_width, stages=stages)
         self._layers = selection_network(n, m, shallow=shallow)
         self._lane_bits = (m - 1).bit_length()
 

@@ -159,14 +159,16 @@ class ThresholdSearch(Selector):
 
     Parameters
     ----------
-    n, m, key_width
+    n, m, key_width, stages
         As in `Selector`.
     bits_per_step
         r: more means fewer steps with more counts side by side.
     """
 
-    def __init__(self, *, n: int, m: int, key_width: int, bits_per_step: int = 1) -> None:
-        super().__init__(n=n, m=m, key_width=key_width)
+    def __init__(
+        self, *, n: int, m: int, key_width: int, stages: int = 1, bits_per_step: int = 1
+    ) -> None:
+        super().__init__(n=n, m=m, key_width=key_width, stages=stages)
         self.bits_per_step = bits_per_step
 
     def steps(self) -> list[Step]:
