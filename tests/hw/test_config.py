@@ -10,6 +10,9 @@ FORMAT_NAMES = "int4, int8, int16, fp16, bf16, fp8_e4m3, fp8_e5m2"
 IDENTIFIER_RULE = "must be a Verilog identifier and no keyword"
 PE_PIPELINE_RULE = "must be between 1 and 32 in a pe, whose accumulator is a stage"
 
+SCORE_RULE = "must be between 1 and {}, the bits of a score of {}"
+SHAPE_RULE = "must be patterns n:m with 2 <= m <= 64 and 1 <= n <= m"
+
 PE = {"unit": "pe", "dtype": "int8"}
 
 
@@ -70,6 +73,48 @@ PE = {"unit": "pe", "dtype": "int8"}
         ({"name": "top\n"}, "name", f"{IDENTIFIER_RULE}, not 'top\\n'"),
         ({"name": "größe"}, "name", f"{IDENTIFIER_RULE}, not 'größe'"),
         ({"name": "a$b"}, "name", f"{IDENTIFIER_RULE}, not 'a$b'"),
+        ({"score_bits": 0}, "score_bits", f"{SCORE_RULE.format(15, 'bf16')}, not 0"),
+        ({"score_bits": 16}, "score_bits", f"{SCORE_RULE.format(15, 'bf16')}, not 16"),
+        (
+            {"dtype": "fp8_e4m3", "score_bits": 8},
+            "score_bits",
+            f"{SCORE_RULE.format(7, 'fp8_e4m3')}, not 8",
+        ),
+        (
+            {"dtype": "int4", "score_bits": -1},
+            "score_bits",
+            f"{SCORE_RULE.format(4, 'int4')}, not -1",
+        ),
+        (
+            {"n_runtime": True, "unit": "decoder"},
+            "n_runtime",
+            "must go with unit sparsifier or selector, not 'decoder'",
+        ),
+        (
+            {"input_register": True, "unit": "encoder"},
+            "input_register",
+            "must go with unit sparsifier or selector, not 'encoder'",
+        ),
+        (
+            {**PE, "input_register": True},
+            "input_register",
+            "must go with unit sparsifier or selector, not 'pe'",
+        ),
+        (
+            {"n_runtime": True, "selector": "threshold_serial"},
+            "n_runtime",
+            "must go with selector compare_matrix, not 'threshold_serial'",
+        ),
+        (
+            {"pipeline": "auto", "unit": "encoder"},
+            "pipeline",
+            "must be a number in a unit without a selector, not 'auto' in 'encoder'",
+        ),
+        (
+            {**PE, "pipeline": "auto"},
+            "pipeline",
+            "must be a number in a unit without a selector, not 'auto' in 'pe'",
+        ),
     ],
 )
 def test_broken_rules(changes, parameter, rule):
@@ -78,6 +123,68 @@ def test_broken_rules(changes, parameter, rule):
     assert str(caught.value) == f"{parameter} {rule}"
     assert (caught.value.parameter, caught.value.rule) == (parameter, rule)
     assert isinstance(caught.value, ValueError)
+
+
+TWO = ((2, 4), (4, 8))
+
+
+@pytest.mark.parametrize(
+    ("changes", "parameter", "rule"),
+    [
+        ({"flexible": ()}, "flexible", "must be different patterns n:m, not ''"),
+        (
+            {"flexible": ((2, 4), (4, 8), (2, 4))},
+            "flexible",
+            "must be different patterns n:m, not '2:4,4:8,2:4'",
+        ),
+        ({"flexible": ((0, 4),)}, "flexible", f"{SHAPE_RULE}, not 0:4"),
+        ({"flexible": ((2, 4), (9, 8))}, "flexible", f"{SHAPE_RULE}, not 9:8"),
+        ({"flexible": ((1, 1), (4, 8))}, "flexible", f"{SHAPE_RULE}, not 1:1"),
+        ({"flexible": ((1, 65),)}, "flexible", f"{SHAPE_RULE}, not 1:65"),
+        (
+            {"flexible": ((2, 4), (1, 3), (4, 8))},
+            "flexible",
+            "must be patterns whose m divides the largest, 8, not 1:3",
+        ),
+        (
+            {"flexible": ((3, 6), (2, 4))},
+            "flexible",
+            "must be patterns whose m divides the largest, 6, not 2:4",
+        ),
+        ({"flexible": TWO, "n": 3}, "n", "must not be given with flexible, or be 4, not 3"),
+        ({"flexible": TWO, "m": 4}, "m", "must not be given with flexible, or be 8, not 4"),
+        ({"flexible": TWO, "n_runtime": True}, "n_runtime", "must not be given with flexible"),
+        (
+            {"flexible": TWO, **PE},
+            "flexible",
+            "must go with unit sparsifier or selector, not 'pe'",
+        ),
+        (
+            {"flexible": TWO, "unit": "encoder"},
+            "flexible",
+            "must go with unit sparsifier or selector, not 'encoder'",
+        ),
+        (
+            {"flexible": TWO, "selector": "rank_merge"},
+            "flexible",
+            "must go with selector compare_matrix, not 'rank_merge'",
+        ),
+        ({"flexible": None}, "m", "must be between 2 and 64, not 0"),
+        ({"m": 8}, "n", "must be between 1 and m = 8, not 0"),
+    ],
+)
+def test_broken_rules_of_patterns(changes, parameter, rule):
+    with pytest.raises(ConfigError) as caught:
+        UnitConfig(**changes)
+    assert str(caught.value) == f"{parameter} {rule}"
+    assert (caught.value.parameter, caught.value.rule) == (parameter, rule)
+
+
+@pytest.mark.parametrize("value", ["2:4", 5, ((2, 4, 8),), ((2.0, 4),), (2, 4), (("2", "4"),)])
+def test_patterns_of_the_wrong_kind(value):
+    with pytest.raises(TypeError) as caught:
+        UnitConfig(flexible=value)
+    assert str(caught.value) == f"flexible must be pairs of integers, not {value!r}"
 
 
 @pytest.mark.parametrize(
@@ -101,6 +208,12 @@ def test_broken_rules(changes, parameter, rule):
         ({"overflow": 2}, "overflow must be a string, not 2"),
         ({"weight_dtype": 8}, "weight_dtype must be a string, not 8"),
         ({"name": 5}, "name must be a string, not 5"),
+        ({"pipeline": "fast"}, "pipeline must be an integer, not 'fast'"),
+        ({"score_bits": 7.0}, "score_bits must be an integer, not 7.0"),
+        ({"score_bits": "7"}, "score_bits must be an integer, not '7'"),
+        ({"n_runtime": 1}, "n_runtime must be True or False, not 1"),
+        ({"n_runtime": None}, "n_runtime must be True or False, not None"),
+        ({"input_register": "on"}, "input_register must be True or False, not 'on'"),
     ],
 )
 def test_wrong_kinds(changes, message):
@@ -126,6 +239,10 @@ def test_defaults_and_immutability():
         "dtype": "bf16",
         "selector": "auto",
         "goal": "density",
+        "score_bits": None,
+        "flexible": None,
+        "n_runtime": False,
+        "input_register": False,
         "metadata": "bitmap",
         "pipeline": 1,
         "weight_dtype": None,
@@ -165,6 +282,99 @@ def test_defaults_and_immutability():
 )
 def test_top_names(parameters, top):
     assert UnitConfig(n=8, m=16, **parameters).top == top
+
+
+MAIN = ((2, 4), (4, 8), (8, 16), (16, 32))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "top"),
+    [
+        ({"flexible": MAIN, "unit": "selector"}, "nm_selector_flex32_bf16"),
+        ({"flexible": MAIN[:2], "dtype": "int8"}, "nm_sparsifier_flex8_int8"),
+        ({"flexible": ((3, 9), (1, 3)), "metadata": "index"}, "nm_sparsifier_flex9_bf16"),
+        ({"flexible": MAIN, "name": "any_of_four"}, "any_of_four"),
+        # What can be changed at run time is no part of the name.
+        ({"n": 8, "m": 16, "n_runtime": True, "unit": "selector"}, "nm_selector_8_16_bf16"),
+        ({"n": 8, "m": 16, "score_bits": 5, "input_register": True}, "nm_sparsifier_8_16_bf16"),
+    ],
+)
+def test_names_of_what_is_chosen_at_run_time(parameters, top):
+    assert UnitConfig(**parameters).top == top
+
+
+@pytest.mark.parametrize(
+    ("patterns", "n", "m", "index", "pattern_width", "counts"),
+    [
+        (MAIN, 16, 32, 80, 2, range(16, 17)),
+        # With a number that no pattern has, there may be no kept lane at all.
+        (MAIN[:3], 8, 16, 32, 2, range(9)),
+        (MAIN[:2], 4, 8, 12, 1, range(4, 5)),
+        (((1, 4), (2, 4), (2, 8), (6, 8)), 6, 8, 18, 2, range(2, 7)),
+        (((1, 3), (2, 3), (3, 9), (8, 9)), 8, 9, 32, 2, range(3, 9)),
+        (((3, 5),), 3, 5, 9, 1, range(4)),
+        # More, narrower fields are the longer list.
+        (((5, 8), (4, 4)), 8, 8, 16, 1, range(5, 9)),
+    ],
+)
+def test_sizes_of_patterns(patterns, n, m, index, pattern_width, counts):
+    config = UnitConfig(flexible=patterns, metadata="index")
+    assert (config.n, config.m, config.slots) == (n, m, n)
+    assert config.metadata_width == index
+    assert config.pattern_width == pattern_width
+    assert config.kept_counts == counts
+    assert config.patterns == patterns
+    assert UnitConfig(flexible=patterns).metadata_width == m
+    # Saying what follows anyway is no contradiction.
+    assert UnitConfig(flexible=patterns, n=n, m=m, metadata="index") == config
+
+
+def test_patterns_become_plain():
+    import torch
+
+    patterns = [[torch.tensor(2), torch.tensor(4)], (n for n in (4, 8))]
+    config = UnitConfig(flexible=patterns)
+    assert config.flexible == MAIN[:2]
+    assert all(type(number) is int for pattern in config.flexible for number in pattern)
+    assert hash(config) == hash(UnitConfig(flexible=MAIN[:2]))
+
+
+def test_sizes_of_any_n():
+    config = UnitConfig(n=2, m=7, n_runtime=True, metadata="index")
+    assert (config.slots, config.metadata_width) == (7, 21)
+    assert config.kept_counts == range(8)
+    assert UnitConfig(n=2, m=7, n_runtime=True).metadata_width == 7
+    assert UnitConfig(n=2, m=7).kept_counts == range(2, 3)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "latency", "interval"),
+    [
+        ({"pipeline": 3}, 3, 1),
+        ({"pipeline": 3, "input_register": True}, 4, 1),
+        ({"pipeline": 0, "input_register": True}, 1, 1),
+        # One cycle for each of 15 bits of the key and 4 of the lane, and one more.
+        ({"selector": "threshold_serial", "pipeline": 2}, 2, 20),
+        ({"selector": "threshold_serial", "pipeline": 0}, 0, 20),
+        ({"selector": "threshold_serial", "pipeline": 2, "input_register": True}, 22, 20),
+        ({"selector": "threshold_serial", "score_bits": 4}, 1, 9),
+        ({"selector": "threshold_serial", "dtype": "int4", "m": 9}, 1, 9),
+        ({"selector": "threshold_serial", "dtype": "int4", "m": 8}, 1, 8),
+        # It has no selector.
+        ({"selector": "threshold_serial", "unit": "encoder"}, 1, 1),
+        ({"selector": "threshold_serial", **PE}, 1, 1),
+    ],
+)
+def test_latency_and_interval(parameters, latency, interval):
+    config = UnitConfig(**{"n": 8, "m": 16, **parameters})
+    assert (config.latency_cycles, config.initiation_interval) == (latency, interval)
+
+
+def test_key_width():
+    assert UnitConfig(n=2, m=4).key_width == 15
+    assert UnitConfig(n=2, m=4, score_bits=15).key_width == 15
+    assert UnitConfig(n=2, m=4, score_bits=1).key_width == 1
+    assert UnitConfig(n=2, m=4, dtype="int8").key_width == 8
 
 
 @pytest.mark.parametrize(
@@ -259,6 +469,27 @@ def test_command_gives_the_configuration_back(parameters):
     assert parse(config.command) == config
 
 
+@pytest.mark.parametrize("name", SELECTORS)
+def test_command_names_the_selector(name):
+    config = UnitConfig(n=3, m=7, selector=name, score_bits=9, input_register=True, pipeline=2)
+    assert parse(config.command) == config
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"flexible": MAIN},
+        {"flexible": MAIN[1::-1], "unit": "selector", "pipeline": 0, "dtype": "int4"},
+        {"flexible": ((3, 5),), "metadata": "index", "name": "alone", "score_bits": 2},
+        {"n": 1, "m": 9, "n_runtime": True, "input_register": True},
+        {"n": 1, "m": 9, "n_runtime": True, "unit": "selector", "pipeline": 4},
+    ],
+)
+def test_command_of_what_is_chosen_at_run_time(parameters):
+    config = UnitConfig(selector="compare_matrix", **parameters)
+    assert parse(config.command) == config
+
+
 @pytest.mark.parametrize("unit", UNITS)
 def test_command_of_defaults_makes_the_same_unit(unit):
     config = UnitConfig(n=3, m=7, unit=unit, dtype="int8")
@@ -268,9 +499,17 @@ def test_command_of_defaults_makes_the_same_unit(unit):
 
 
 def test_command_text():
-    assert UnitConfig(n=8, m=16).command == (
+    assert UnitConfig(n=8, m=16, selector="compare_matrix").command == (
         "python -m hw.generate --unit sparsifier --n 8 --m 16 --dtype bf16"
         " --selector compare_matrix --metadata bitmap --pipeline 1"
+    )
+    assert UnitConfig(flexible=MAIN[:2], unit="selector", input_register=True).command == (
+        "python -m hw.generate --unit selector --flexible 2:4,4:8 --dtype bf16"
+        " --selector compare_matrix --input-register --pipeline 1"
+    )
+    assert UnitConfig(n=1, m=4, n_runtime=True, score_bits=3).command == (
+        "python -m hw.generate --unit sparsifier --n 1 --m 4 --dtype bf16 --score-bits 3"
+        " --n-runtime --selector compare_matrix --metadata bitmap --pipeline 1"
     )
     assert UnitConfig(n=8, m=16, unit="encoder", metadata="index", name="e").command == (
         "python -m hw.generate --unit encoder --n 8 --m 16 --metadata index --pipeline 1 --name e"
