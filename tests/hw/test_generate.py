@@ -51,7 +51,70 @@ BAD = [
     ),
     ("--n 2 --m 4 --pipeline -1", "--pipeline must be between 0 and 32, not -1"),
     ("--n 2 --m 4 --pipeline 33", "--pipeline must be between 0 and 32, not 33"),
-    ("--n 2 --m 4 --pipeline x", "argument --pipeline: invalid int value: 'x'"),
+    ("--n 2 --m 4 --pipeline x", "argument --pipeline: must be a whole number or auto, not 'x'"),
+    (
+        "--n 2 --m 4 --pipeline 1.5",
+        "argument --pipeline: must be a whole number or auto, not '1.5'",
+    ),
+    (
+        "--n 2 --m 4 --unit encoder --pipeline auto",
+        "--pipeline must be a number in a unit without a selector, not 'auto' in 'encoder'",
+    ),
+    (
+        "--n 2 --m 4 --unit pe --dtype int8 --pipeline auto",
+        "--pipeline must be a number in a unit without a selector, not 'auto' in 'pe'",
+    ),
+    (
+        "--n 2 --m 4 --score-bits 16",
+        "--score-bits must be between 1 and 15, the bits of a score of bf16, not 16",
+    ),
+    (
+        "--n 2 --m 4 --dtype int4 --score-bits 0",
+        "--score-bits must be between 1 and 4, the bits of a score of int4, not 0",
+    ),
+    ("--n 2 --m 4 --score-bits few", "argument --score-bits: invalid int value: 'few'"),
+    ("--n 2 --flexible 2:4", "--n must not be given with --flexible"),
+    ("--m 4 --flexible 2:4", "--m must not be given with --flexible"),
+    ("--n 2 --m 4 --flexible 2:4", "--n must not be given with --flexible"),
+    *(
+        (
+            f"--flexible {text}",
+            "argument --flexible: must be a list of patterns N:M such as 2:4,4:8,8:16,16:32, "
+            f"not {text!r}",
+        )
+        for text in ("2:4,", "2", "2:4;4:8", "2:4:8", "2:4,4/8", "x", "2.0:4")
+    ),
+    ("--flexible", "argument --flexible: expected one argument"),
+    (
+        "--flexible 2:4,3:5",
+        "--flexible must be patterns whose m divides the largest, 5, not 2:4",
+    ),
+    (
+        "--flexible 2:4,9:8",
+        "--flexible must be patterns n:m with 2 <= m <= 64 and 1 <= n <= m, not 9:8",
+    ),
+    (
+        "--flexible 2:4 --unit pe --dtype int8",
+        "--flexible must go with unit sparsifier or selector, not 'pe'",
+    ),
+    (
+        "--flexible 2:4 --selector threshold_serial",
+        "--flexible must go with selector compare_matrix, not 'threshold_serial'",
+    ),
+    ("--flexible 2:4 --n-runtime", "--n-runtime must not be given with flexible"),
+    (
+        "--n 2 --m 4 --n-runtime --selector rank_merge",
+        "--n-runtime must go with selector compare_matrix, not 'rank_merge'",
+    ),
+    (
+        "--n 2 --m 4 --n-runtime --unit decoder",
+        "--n-runtime must go with unit sparsifier or selector, not 'decoder'",
+    ),
+    (
+        "--n 2 --m 4 --input-register --unit encoder",
+        "--input-register must go with unit sparsifier or selector, not 'encoder'",
+    ),
+    ("--n 2 --m 4 --n-runtime yes", "unrecognized arguments: yes"),
     (
         "--n 2 --m 4 --unit pe --dtype int8 --pipeline 0",
         "--pipeline must be between 1 and 32 in a pe, whose accumulator is a stage, not 0",
@@ -170,6 +233,10 @@ def test_a_folder_in_the_place_of_a_file(ending, tmp_path, capsys):
             "nm_pe_2_4_int8_int4",
         ),
         ([*SMALL, "--name", "my_unit"], "my_unit"),
+        ("--flexible 2:4,4:8".split(), "nm_sparsifier_flex8_bf16"),
+        ("--flexible 2:3,3:9 --unit selector --dtype int4".split(), "nm_selector_flex9_int4"),
+        ([*SMALL, "--n-runtime"], "nm_sparsifier_2_4_int4"),
+        ([*SMALL, "--pipeline", "auto", "--unit", "selector"], "nm_selector_2_4_int4"),
     ],
 )
 def test_files(words, top, tmp_path, capsys):
@@ -285,6 +352,92 @@ def test_manifest(unit, words, inputs, outputs, tmp_path, capsys):
     assert command[:3] == PROG.split()
     assert not {"-o", "--output", "--force", "--goal"} & set(command)
     assert "/" not in manifest["command"]
+    capsys.readouterr()
+
+
+FLEXIBLE_DATA = ("data", 8, 8, "int8", "lane")
+RUN_TIME_PORTS = [
+    (
+        "--unit selector --flexible 2:4,4:8 --pipeline 0",
+        [FLEXIBLE_DATA, ("pattern", 1, 1, "unsigned", None)],
+        [("mask", 8, 1, "bit", "lane")],
+        (0, 1),
+    ),
+    (
+        "--flexible 1:4,2:4,2:8,6:8,8:8 --input-register",
+        [FLEXIBLE_DATA, ("last",), ("pattern", 1, 3, "unsigned", None)],
+        [("values", 8, 8, "int8", "slot"), ("meta", 8, 1, "bit", "lane"), ("last",)],
+        (2, 1),
+    ),
+    (
+        "--flexible 2:4,4:8,1:2 --metadata index",
+        [FLEXIBLE_DATA, ("last",), ("pattern", 1, 2, "unsigned", None)],
+        [("values", 4, 8, "int8", "slot"), ("meta", 12, 1, "bit", "bit"), ("last",)],
+        (1, 1),
+    ),
+    (
+        "--n 2 --m 8 --n-runtime --metadata index --pipeline 3",
+        [FLEXIBLE_DATA, ("last",), ("n", 1, 4, "unsigned", None)],
+        [("values", 8, 8, "int8", "slot"), ("meta", 8, 3, "unsigned", "index"), ("last",)],
+        (3, 1),
+    ),
+    (
+        "--unit selector --n 2 --m 8 --n-runtime --score-bits 2",
+        [FLEXIBLE_DATA, ("n", 1, 4, "unsigned", None)],
+        [("mask", 8, 1, "bit", "lane")],
+        (1, 1),
+    ),
+    (
+        "--unit selector --n 2 --m 8 --selector threshold_serial",
+        [FLEXIBLE_DATA],
+        [("mask", 8, 1, "bit", "lane")],
+        (1, 12),
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("words", "inputs", "outputs", "cycles"),
+    RUN_TIME_PORTS,
+    ids=[words for words, *_ in RUN_TIME_PORTS],
+)
+def test_manifest_of_selections(words, inputs, outputs, cycles, tmp_path, capsys):
+    generate(tmp_path, *words.split(), "--dtype", "int8")
+    (path,) = tmp_path.glob("*.json")
+    manifest = json.loads(path.read_text())
+    assert manifest["ports"] == stream_ports(inputs, outputs)
+    assert (manifest["latency_cycles"], manifest["initiation_interval"]) == cycles
+    parameters = manifest["parameters"]
+    assert ("flexible" in parameters) == ("--flexible" in words)
+    assert ("n" in parameters and "m" in parameters) == ("--flexible" not in words)
+    for option in ("n_runtime", "input_register"):
+        given = f"--{option.replace('_', '-')}" in words
+        assert parameters.get(option, False) is given
+    text = path.with_suffix(".v").read_text()
+    table = capsys.readouterr().out
+    for name in (port["name"] for port in manifest["ports"]):
+        assert f"  {name}" in text
+        assert name in table
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--flexible 2:4,4:8,2:4 --unit selector --goal delay",
+        "--n 3 --m 7 --n-runtime --input-register --metadata index",
+        "--n 3 --m 7 --score-bits 5 --goal area --pipeline auto",
+        "--n 3 --m 7 --unit selector --selector threshold_serial --pipeline 2",
+    ],
+)
+def test_command_of_selections_makes_the_same_bytes(words, tmp_path, capsys):
+    generate(tmp_path / "first", *words.split())
+    (path,) = (tmp_path / "first").glob("*.json")
+    command = json.loads(path.read_text())["command"]
+    generate(tmp_path / "second", *command.split()[3:])
+    assert contents(tmp_path / "first") == contents(tmp_path / "second")
+    # The canonical command makes itself.
+    assert "auto" not in command
+    assert "--goal" not in command
     capsys.readouterr()
 
 
