@@ -63,7 +63,7 @@ def place_cuts(
     """Places of `count` register stages between steps.
 
     Cut b stands after step b.  Of all choices with the smallest maximum of summed levels between
-    registers, the one with the fewest register bits.
+    registers, those with the fewest register bits; of these the most even one.
 
     Parameters
     ----------
@@ -91,22 +91,27 @@ def place_cuts(
     for limit in sorted(spans):
 
         @cache
-        def best(start: int, cuts: int, limit: int = limit) -> tuple[int, tuple[int, ...]] | None:
-            """Fewest bits, and the cuts, of steps `start`.. with `cuts` cuts left."""
+        def best(
+            start: int, cuts: int, limit: int = limit
+        ) -> tuple[int, int, tuple[int, ...]] | None:
+            """Fewest bits, least imbalance, and the cuts, of steps `start`.. with `cuts` left."""
             if cuts == 0:
-                return (0, ()) if span(start, last) <= limit else None
+                length = span(start, last)
+                return (0, length**2, ()) if length <= limit else None
             options = []
             for cut in range(start, last - cuts):
-                if span(start, cut + 1) > limit:
+                length = span(start, cut + 1)
+                if length > limit:
                     break
                 rest = best(cut + 1, cuts - 1)
                 if rest is not None:
-                    options.append((widths[cut] + rest[0], (cut, *rest[1])))
+                    bits, imbalance, others = rest
+                    options.append((widths[cut] + bits, length**2 + imbalance, (cut, *others)))
             return min(options, default=None)
 
         found = best(0, count)
         if found is not None:
-            return list(found[1])
+            return list(found[-1])
     return []
 
 
