@@ -1,6 +1,6 @@
 """What the benches cover: patterns, formats, codes and pipelines of every unit."""
 
-from hw.config import METADATA, UnitConfig
+from hw.config import METADATA, SELECTORS, UnitConfig
 from hw.formats import FORMATS, INTEGER_FORMATS
 
 __all__ = ["ALL_PATTERNS", "MAIN_PATTERNS", "configurations", "counts_for"]
@@ -39,6 +39,7 @@ def _sparsifiers() -> list[UnitConfig]:
         *(_config(_USUAL, **common, pipeline=stages) for stages in (0, 3, 4, 7, 20)),
         *(_config(_SMALL, **common, dtype="int4", pipeline=stages) for stages in (0, 5, 9)),
         _config(_USUAL, **common, score_bits=9),
+        *_architectures("sparsifier"),
         *_at_run_time("sparsifier"),
     ]
 
@@ -55,8 +56,50 @@ def _selectors() -> list[UnitConfig]:
             _config(_USUAL, unit="selector", dtype=dtype, score_bits=bits)
             for dtype, bits in (("bf16", 8), ("int8", 1), ("fp8_e5m2", 6))
         ),
+        *_architectures("selector"),
         *_at_run_time("selector"),
     ]
+
+
+#: Pattern, format, register stages of each architecture, in selectors and in sparsifiers.
+_SPREAD: dict[str, tuple[tuple[tuple[int, int], str, int], ...]] = {
+    "selector": (
+        ((2, 4), "bf16", 0), ((4, 8), "int4", 1), ((8, 16), "fp8_e4m3", 3), ((3, 7), "int8", 2),
+        ((1, 16), "fp8_e5m2", 6), ((15, 16), "int4", 1), ((16, 32), "fp16", 4),
+        ((24, 48), "int4", 2),
+    ),
+    "sparsifier": (
+        ((2, 4), "int4", 2), ((3, 7), "bf16", 0), ((8, 16), "int8", 1), ((4, 8), "fp16", 5),
+    ),
+}  # fmt: skip
+
+
+def _architectures(unit: str) -> list[UnitConfig]:
+    """What ``auto`` may not stand for: each architecture by name, and registers in front."""
+    codes = METADATA if unit == "sparsifier" else ("bitmap",)
+    return [
+        *(
+            _config(
+                pattern, unit=unit, selector=name, dtype=dtype, pipeline=stages,
+                metadata=codes[i % len(codes)],
+            )
+            for name in SELECTORS
+            for i, (pattern, dtype, stages) in enumerate(_SPREAD[unit])
+        ),
+        *(
+            _config(
+                _SMALL, unit=unit, selector="threshold_serial", dtype="int8", pipeline=stages,
+                input_register=True, metadata=codes[-1],
+            )
+            for stages in (0, 1, 2)
+        ),
+        _config(_USUAL, unit=unit, selector="threshold_serial", score_bits=5, pipeline=0),
+        *(
+            _config(_SMALL, unit=unit, selector="rank_merge", pipeline=stages, input_register=True)
+            for stages in (0, 2)
+        ),
+        UnitConfig(flexible=FLEXIBLE[1], unit=unit, input_register=True),
+    ]  # fmt: skip
 
 
 #: Patterns at run time: those of the literature; a list that does not fill its port; other shares
@@ -153,7 +196,12 @@ def configurations(unit: str) -> list[UnitConfig]:
 
 
 def counts_for(config: UnitConfig) -> tuple[dict[str, int], dict[str, int]]:
-    """Transfers of each kind of stimulus, without and with stalls; fewer of the large groups."""
+    """Transfers of each kind of stimulus, without and with stalls.
+
+    Fewer of the large groups, and where a group takes many cycles.
+    """
     share = 300 if config.m <= 16 else 120
+    if config.is_serial:
+        share //= 4
     whole = {"random": share, "ties": share, "corners": share, "captured": share}
     return whole, {kind: count // 5 for kind, count in whole.items()}

@@ -60,7 +60,8 @@ class Bench:
     async def send(self, words: list[tuple[int, ...]], stalls: Iterator[bool]) -> None:
         """Send all payloads, watched by a timer."""
         # A transfer takes a few cycles under stalls on both sides; a unit that hangs takes forever.
-        limit = 100 + 20 * (len(words) + self.config.latency_cycles)
+        transfer = 19 + self.config.initiation_interval
+        limit = 100 + transfer * (len(words) + self.config.latency_cycles)
         showing = cocotb.start_soon(self._show_progress())
         await with_timeout(self.source.send(words, stalls), limit * PERIOD_NS, "ns")
         showing.cancel()
