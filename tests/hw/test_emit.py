@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hw.config import UnitConfig
+from hw.config import SELECTORS, UnitConfig
 from hw.emit import Emission, emit
 
 ROOT = Path(__file__).parents[2]
@@ -37,6 +37,25 @@ CONFIGS = {
             overflow="saturate",
         ),
         UnitConfig(n=2, m=4, unit="pe", dtype="int4", acc_width=64, name="wide_pe"),
+        *(
+            UnitConfig(
+                n=2,
+                m=4,
+                dtype="int4",
+                selector=name,
+                pipeline=stages,
+                input_register=True,
+                name=f"{name}_{stages}",
+            )
+            for name in SELECTORS
+            for stages in (0, 2)
+        ),
+        UnitConfig(
+            n=3, m=7, unit="selector", selector="threshold_serial", pipeline=0, name="serial"
+        ),
+        UnitConfig(flexible=((2, 4), (4, 8)), unit="selector", dtype="int4", pipeline=3),
+        UnitConfig(flexible=((1, 3), (5, 9)), dtype="int4", metadata="index"),
+        UnitConfig(n=2, m=5, n_runtime=True, dtype="int4", metadata="index", pipeline=0),
     )
 }
 
@@ -145,7 +164,8 @@ def test_manifest_text(top):
 @every_unit
 def test_combinational_units_have_no_registers(top):
     clocked = "posedge" in code(emission(top).verilog)
-    assert clocked == bool(CONFIGS[top].pipeline)
+    config = CONFIGS[top]
+    assert clocked == bool(config.pipeline or config.input_register or config.is_serial)
 
 
 @every_unit
