@@ -7,13 +7,16 @@ from typing import Any
 import pytest
 from amaranth.hdl import Cat, Const, Module, Mux, Value
 
+import hw.metadata
 import hw.metadata.bitmap
 import hw.metadata.index
 import hw.selectors.compare_matrix
+import hw.selectors.run_time
 import hw.units.pe
 import hw.units.sparsifier
 from hw.config import UnitConfig
 from hw.emit import emit
+from hw.metadata.run_time import run_time_index
 from hw.pipeline import Bundle, Step
 from hw.slots import gather
 from sim.runner import BenchError, BenchResult
@@ -167,3 +170,67 @@ def test_latency(bench: Bench) -> None:
     config = UnitConfig(n=2, m=4, unit="selector")
     deeper = UnitConfig(n=2, m=4, unit="selector", pipeline=2)
     expect_failure(bench, config, emit(deeper).verilog, r"results took \[2\] cycles, not 1")
+
+
+def test_swapped_patterns(bench: Bench) -> None:
+    """Two patterns of a flexible selector have each other's number."""
+    config = UnitConfig(flexible=((1, 4), (4, 8)), unit="selector", dtype="int4")
+    swapped = UnitConfig(flexible=((4, 8), (1, 4)), unit="selector", dtype="int4")
+    expect_failure(bench, config, emit(swapped).verilog, "outputs differ")
+
+
+def test_pattern_that_does_not_exist(bench: Bench) -> None:
+    """A number that no pattern has keeps lanes as another pattern would."""
+    config = UnitConfig(flexible=((1, 4), (2, 4), (3, 4)), unit="selector", dtype="int4")
+    longer = UnitConfig(flexible=((1, 4), (2, 4), (3, 4), (4, 4)), unit="selector", dtype="int4")
+    expect_failure(bench, config, emit(longer).verilog, "outputs differ")
+
+
+def test_index_of_another_pattern(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mask is right, its list is that of another pattern."""
+    config = UnitConfig(flexible=((1, 4), (4, 8)), dtype="int4", metadata="index")
+    index = run_time_index
+
+    def bug(*, patterns: Any, **options: Any) -> Step:
+        return index(patterns=patterns[::-1], **options)
+
+    verilog = emit_with(monkeypatch, config, hw.metadata, "run_time_index", bug)
+    expect_failure(bench, config, verilog, "outputs differ")
+
+
+def test_n_beyond_m(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More lanes than there are: all are kept, not none."""
+    config = UnitConfig(n=2, m=5, unit="selector", n_runtime=True, dtype="int4")
+    bug = lambda _condition, _none, n: n  # noqa: E731 - one expression
+    verilog = emit_with(monkeypatch, config, hw.selectors.run_time, "Mux", bug)
+    expect_failure(bench, config, verilog, "outputs differ")
+
+
+def test_n_is_fixed(bench: Bench) -> None:
+    """What the port says is not looked at."""
+    config = UnitConfig(n=2, m=4, unit="selector", n_runtime=True, dtype="int4")
+    verilog = emit(config).verilog
+    # Uses, not declarations.
+    verilog = re.sub(r"(?<=[=?:(&|^~<>] )i_n\b", "3'h2", verilog)
+    expect_failure(bench, config, verilog, "outputs differ")
+
+
+def test_score_bits(bench: Bench) -> None:
+    """One bit too many is compared."""
+    config = UnitConfig(n=2, m=4, unit="selector", score_bits=5)
+    finer = UnitConfig(n=2, m=4, unit="selector", score_bits=6)
+    expect_failure(bench, config, emit(finer).verilog, "outputs differ")
+
+
+def test_queue_loses_a_result(bench: Bench) -> None:
+    """What arrives while the output stalls is not put into the queue."""
+    config = UnitConfig(n=8, m=16, unit="selector", selector="compare_matrix", pipeline=3)
+    verilog = re.sub(r"(assign \S*queue_push) = .*;", r"\1 = 1'h0;", emit(config).verilog)
+    expect_failure(bench, config, verilog, "outputs|changed before")
+
+
+def test_serial_selector_misses_a_bit(bench: Bench) -> None:
+    """The mask is said to be there before the last bit has been looked at."""
+    config = UnitConfig(n=2, m=4, unit="selector", selector="threshold_serial", dtype="int4")
+    verilog = re.sub(r"(\w+_done \| \w+_now)5;", r"\g<1>4;", emit(config).verilog)
+    expect_failure(bench, config, verilog, "outputs differ")
