@@ -15,8 +15,8 @@ def run_time_index(
 ) -> Step:
     """From ``select`` (see `hw.slots`) and ``listed`` to ``meta``: the groups' lists, end to end.
 
-    With pattern n:m in force, the field of slot k is the lane within its group of m, in ceil(log2 m)
-    bits from bit k * ceil(log2 m) on; what is left of the metadata is 0.
+    With pattern n:m in force, the field of slot k is the lane within its group of m, in
+    ceil(log2 m) bits from bit k * ceil(log2 m) on; what is left of the metadata is 0.
 
     Parameters
     ----------
