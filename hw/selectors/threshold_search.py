@@ -1,6 +1,6 @@
 """Threshold search: the keys' bits, most significant first, narrow down which lanes are kept."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import count
 
 from amaranth.hdl import Const, Module, Mux, Value
@@ -9,9 +9,6 @@ from hw.pipeline import Bundle, Step, any_of, named
 from hw.selectors.common import Selector
 
 __all__ = ["ThresholdSearch", "all_of", "at_least"]
-
-#: Lanes up to which sorting bits costs less than adding them.
-_SORTED_LANES = 16
 
 
 def all_of(values: Sequence[Value]) -> Value:
@@ -26,11 +23,9 @@ def all_of(values: Sequence[Value]) -> Value:
 def at_least(m: Module, name: str, bits: Sequence[Value], threshold: int) -> Value:
     """Whether `threshold` or more of some bits are 1.
 
-    Up to 16 bits are sorted in two halves: a comparator of two bits is an and and an or, a third of
-    the area of a full adder.  Then at least n bits are 1 iff for some i at least i of one half and
-    n - i of the other are.  More bits are added, carries kept apart, with a constant that moves the
-    threshold to a power of two, so that the sum's low bits need not be known: 16 bits are two
-    columns of adders, and a pair of ones among four carries.
+    They are added, carries kept apart, with a constant that moves the threshold to a power of two:
+    then the low bits of the sum are never formed, only their carries.  8 of 16 are six adders and
+    two carries, two adders and two carries, and a pair of ones among four.
 
     Parameters
     ----------
@@ -43,54 +38,14 @@ def at_least(m: Module, name: str, bits: Sequence[Value], threshold: int) -> Val
     threshold
         1 to the number of bits.
     """
-    bits = list(bits)
-    if len(bits) <= _SORTED_LANES:
-        return named(m, name, _sorted_at_least(m, name, bits, threshold))
-    return named(m, name, _added_at_least(m, name, bits, threshold))
+    return named(m, name, _at_least(m, name, list(bits), threshold))
 
 
-def _sorted_at_least(m: Module, name: str, bits: list[Value], threshold: int) -> Value:
-    middle = (len(bits) + 1) // 2
-    first = _sort(m, f"{name}_a", bits[:middle])
-    second = _sort(m, f"{name}_b", bits[middle:])
-    ways = []
-    for i in range(max(0, threshold - len(second)), min(threshold, len(first)) + 1):
-        both = ([first[i - 1]] if i else []) + (
-            [second[threshold - i - 1]] if i < threshold else []
-        )
-        ways.append(all_of(both))
-    return any_of(ways)
-
-
-def _exchanges(size: int) -> Iterator[tuple[int, int]]:
-    """Places that Batcher's merge exchange compares, in order (Knuth, volume 3, 5.2.2 M)."""
-    top = 1 << max(size - 1, 1).bit_length() - 1
-    p = top
-    while p:
-        q, r, d = top, 0, p
-        while True:
-            yield from ((i, i + d) for i in range(size - d) if i & p == r)
-            if q == p:
-                break
-            d, q, r = q - p, q >> 1, p
-        p >>= 1
-
-
-def _sort(m: Module, name: str, bits: list[Value]) -> list[Value]:
-    """The bits, ones first: element i says that more than i are 1."""
-    bits = list(bits)
-    for number, (i, j) in enumerate(_exchanges(len(bits))):
-        larger = named(m, f"{name}_or{number}", bits[i] | bits[j])
-        smaller = named(m, f"{name}_and{number}", bits[i] & bits[j])
-        bits[i], bits[j] = larger, smaller
-    return bits
-
-
-def _added_at_least(m: Module, name: str, bits: list[Value], threshold: int) -> Value:
+def _at_least(m: Module, name: str, bits: list[Value], threshold: int) -> Value:
     # At least `threshold` ones iff fewer than the others' number of zeros: what adds less.
     dual = len(bits) - threshold + 1
     if dual < threshold:
-        return ~_added_at_least(m, name, [~bit for bit in bits], dual)
+        return ~_at_least(m, name, [~bit for bit in bits], dual)
     width = (threshold - 1).bit_length()
     constant = (1 << width) - threshold
     number = count()
@@ -145,7 +100,7 @@ class ThresholdSearch(Selector):
     (``possible``, at first 1), it will be kept (``sure``, at first 0).  A step takes r bits; where
     they are b, and the sums are ors over v = 1 .. 2**r - 1, ::
 
-        above[v]     = sure | possible & (b >= v)            above[0] = possible
+        above[v]     = possible & (sure | b >= v)            above[0] = possible
         enough[v]    = N lanes or more have above[v] = 1
         possible_new = above[2**r - 1] | sum(above[v - 1] & ~enough[v])
         sure_new     = sure            | sum(above[v]     & ~enough[v])
@@ -197,57 +152,45 @@ class ThresholdSearch(Selector):
                 flat, size = bundle.get("key_bits", []), max(0, self.key_width - start)
                 keys = [flat[lane * size : (lane + 1) * size] for lane in lanes]
                 possible, sure = bundle["possible"], bundle["sure"]
-            bits = [
-                [
-                    keys[lane][place - start]
-                    if place < self.key_width
-                    else Const(
-                        ~lane >> (self.key_width + (self.m - 1).bit_length() - 1 - place) & 1, 1
-                    )
-                    for place in range(start, end)
-                ]
-                for lane in lanes
-            ]
             above = [possible]
             few: list[Value] = []
             for value in range(1, 1 << (end - start)):
-                above.append(
-                    [
-                        named(
-                            m,
-                            f"above{start}_{value}_{lane}",
-                            sure[lane] | (possible[lane] & _not_below(bits[lane], value)),
-                        )
-                        for lane in lanes
+                prefix = f"{start}_{value}"
+                lanes_above: list[Value] = []
+                for lane in lanes:
+                    places = range(max(start, self.key_width), end)
+                    bits = keys[lane][: end - start] + [self._index_bit(lane, p) for p in places]
+                    may_be, will_be = possible[lane], sure[lane]
+                    is_above = may_be & (will_be | _not_below(bits, value))
+                    lanes_above.append(named(m, f"above{prefix}_{lane}", is_above))
+                above.append(lanes_above)
+                enough = at_least(m, f"enough{prefix}", lanes_above, self.n)
+                few.append(named(m, f"few{prefix}", ~enough))
+
+            def united(name: str, first: list[Value], rest: list[list[Value]]) -> list[Value]:
+                """The lanes of `first`, and those of each of `rest` where there are few above."""
+                results: list[Value] = []
+                for lane in lanes:
+                    gated = [
+                        lane_bits[lane] & gate for lane_bits, gate in zip(rest, few, strict=True)
                     ]
-                )
-                enough = at_least(m, f"enough{start}_{value}", above[value], self.n)
-                few.append(named(m, f"few{start}_{value}", ~enough))
+                    results.append(named(m, f"{name}{end}_{lane}", any_of([first[lane], *gated])))
+                return results
 
-            def narrowed(
-                name: str, first: Sequence[Value], sets: Sequence[Sequence[Value]]
-            ) -> list[Value]:
-                return [
-                    named(
-                        m,
-                        f"{name}{end}_{lane}",
-                        any_of(
-                            [first[lane], *(s[lane] & f for s, f in zip(sets, few, strict=True))]
-                        ),
-                    )
-                    for lane in lanes
-                ]
-
-            result: Bundle = {
-                "mask" if is_last else "possible": narrowed("possible", above[-1], above[:-1])
-            }
-            if not is_last:
-                result["sure"] = narrowed("sure", sure, above[1:])
+            kept = united("possible", above[-1], above[:-1])
+            if is_last:
+                return {"mask": kept}
+            result: Bundle = {"possible": kept, "sure": united("sure", sure, above[1:])}
             if left:
                 result["key_bits"] = [bit for key in keys for bit in key[end - start :]]
             return result
 
         return Step(compute, produces, consumes, 2 * self.m.bit_length() + 4)
+
+    def _index_bit(self, lane: int, place: int) -> Value:
+        """Bit behind the key: one of the lane's number, complemented."""
+        planes = self.key_width + (self.m - 1).bit_length()
+        return Const(~lane >> (planes - 1 - place) & 1, 1)
 
 
 def _not_below(bits: Sequence[Value], value: int) -> Value:

@@ -8,10 +8,20 @@ from amaranth.hdl import Const, Module, ResetSignal, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.pipeline import named
+from hw.pipeline import any_of, named
 from hw.selectors.threshold_search import all_of, at_least
 
 __all__ = ["ThresholdSerial"]
+
+#: Exchanges that sort 8 values, the largest one to place 0: as few as can be.
+_EXCHANGES = (
+    *((0, 2), (1, 3), (4, 6), (5, 7)),
+    *((0, 4), (1, 5), (2, 6), (3, 7)),
+    *((0, 1), (2, 3), (4, 5), (6, 7)),
+    *((2, 4), (3, 5)),
+    *((1, 4), (3, 6)),
+    *((1, 2), (3, 4), (5, 6)),
+)
 
 
 class ThresholdSerial(wiring.Component):
@@ -98,28 +108,23 @@ class ThresholdSerial(wiring.Component):
         sure = [Signal(name=f"sure{lane}", reset_less=True) for lane in lanes]
         m.d.comb += [self.mask[lane].eq(possible[lane]) for lane in lanes]
 
-        before: list[tuple[Value, Value]] = list(zip(possible, sure, strict=True))
+        narrowed: list[tuple[Value, Value]] = list(zip(possible, sure, strict=True))
         for phase in range(self.bits_per_cycle):
-            ones: list[Value] = [
-                named(m, f"one{lane}_{phase}", is_sure | all_of([*choices, may_be]))
-                for lane, (may_be, is_sure) in enumerate(before)
-                for choices in [self._choices(m, lane, phase, now)]
+            ones: list[Value] = []
+            for lane, (may_be, will_be) in enumerate(narrowed):
+                choices = self._choices(m, lane, phase, now)
+                one = will_be | all_of([*choices, may_be])
+                ones.append(named(m, f"one{lane}_{phase}", one))
+            few = named(m, f"few{phase}", ~_at_least(m, f"enough{phase}", ones, self.n))
+            narrowed = [
+                (
+                    named(m, f"possible{lane}_{phase}", one | (may_be & few)),
+                    named(m, f"sure{lane}_{phase}", one & (will_be | few)),
+                )
+                for lane, (one, (may_be, will_be)) in enumerate(zip(ones, narrowed, strict=True))
             ]
-            few = ~at_least(m, f"enough{phase}", ones, self.n)
-            if phase < self.bits_per_cycle - 1:
-                before = [
-                    (
-                        named(m, f"possible{lane}_{phase}", one | (may_be & few)),
-                        named(m, f"sure{lane}_{phase}", one & (is_sure | few)),
-                    )
-                    for lane, (one, (may_be, is_sure)) in enumerate(zip(ones, before, strict=True))
-                ]
-        settle = named(m, "settle", few & ~restart)
-        for lane, (one, (may_be, is_sure)) in enumerate(zip(ones, before, strict=True)):
-            m.d.sync += [
-                possible[lane].eq(one | ((may_be & few) | restart)),
-                sure[lane].eq((one & settle) | (is_sure & ~restart)),
-            ]
+        for lane, (may_be, will_be) in enumerate(narrowed):
+            m.d.sync += [possible[lane].eq(may_be | restart), sure[lane].eq(will_be & ~restart)]
         return m
 
     def _count_cycles(self, m: Module, restart: Value) -> list[Value]:
@@ -129,10 +134,9 @@ class ThresholdSerial(wiring.Component):
         """
         width = (self.cycles - 1).bit_length()
         digits = [Signal(name=f"cycle{place}", reset_less=True) for place in range(width)]
-        carry: Value = Const(1, 1)
         for place, digit in enumerate(digits):
+            carry = reduce(and_, digits[:place], Const(1, 1))
             m.d.sync += digit.eq((digit ^ carry) & ~restart)
-            carry = named(m, f"carry{place}", digit & carry)
         now: list[Value] = []
         for number in range(self.cycles):
             match = [d if number >> place & 1 else ~d for place, d in enumerate(digits)]
@@ -161,7 +165,40 @@ class ThresholdSerial(wiring.Component):
                 bit = named(m, f"key{lane}_{plane}", self.keys[start + self.key_width - 1 - plane])
                 choices.append(bit | ~now[cycle])
             elif lane >> (planes - 1 - plane) & 1:
-                zeros.insert(0, ~now[cycle])
+                zeros.append(~now[cycle])
         if zeros:
             choices.append(named(m, f"index{lane}_{phase}", reduce(and_, zeros)))
         return choices
+
+
+def _at_least(m: Module, name: str, bits: Sequence[Value], threshold: int) -> Value:
+    """Whether `threshold` or more of some bits are 1.
+
+    Up to 16 bits are sorted, in two halves, since an exchange of two bits is an and and an or, a
+    third of a full adder: `threshold` are 1 iff for some i at least i of one half and `threshold`
+    - i of the other are.
+    """
+    if len(bits) > 16:
+        return at_least(m, name, bits, threshold)
+    middle = (len(bits) + 1) // 2
+    first = _sort(m, f"{name}_a", bits[:middle])
+    second = _sort(m, f"{name}_b", bits[middle:])
+    ways = []
+    for i in range(max(0, threshold - len(second)), min(threshold, len(first)) + 1):
+        # At least none are always there.
+        both = [*first[i - 1 : i], *second[threshold - i - 1 : threshold - i]]
+        ways.append(all_of(both))
+    return named(m, name, any_of(ways))
+
+
+def _sort(m: Module, name: str, bits: Sequence[Value]) -> list[Value]:
+    """The bits, ones first: element i says that more than i are 1."""
+    bits = list(bits)
+    # Places beyond the bits would hold zeros, which no exchange moves.
+    for number, (i, j) in enumerate(_EXCHANGES):
+        if j >= len(bits):
+            continue
+        larger = named(m, f"{name}_or{number}", bits[i] | bits[j])
+        smaller = named(m, f"{name}_and{number}", bits[i] & bits[j])
+        bits[i], bits[j] = larger, smaller
+    return bits
