@@ -4,7 +4,7 @@ import argparse
 import re
 from typing import NoReturn
 
-__all__ = ["CommandParser", "pattern_list"]
+__all__ = ["CommandParser", "parse_patterns"]
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -19,8 +19,8 @@ class CommandParser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
 
 
-def pattern_list(text: str) -> list[tuple[int, int]]:
-    """Patterns such as 2:4,4:8, each once, as the type of an argument."""
+def parse_patterns(text: str) -> list[tuple[int, int]]:
+    """Different patterns such as 2:4,4:8, as the type of an argument."""
     patterns = []
     for part in text.split(","):
         match = re.fullmatch(r"([0-9]{1,9}):([0-9]{1,9})", part)
@@ -29,4 +29,6 @@ def pattern_list(text: str) -> list[tuple[int, int]]:
                 f"must be a list of patterns N:M such as 2:4,4:8,8:16,16:32, not {text!r}"
             )
         patterns.append((int(match[1]), int(match[2])))
-    return list(dict.fromkeys(patterns))
+    if len(set(patterns)) < len(patterns):
+        raise argparse.ArgumentTypeError(f"must be different patterns, not {text!r}")
+    return patterns

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hw.cli import CommandParser, pattern_list
+from hw.cli import CommandParser, parse_patterns
 from hw.config import GOALS, METADATA, OVERFLOWS, SELECTORS, UNITS, ConfigError, UnitConfig
 from hw.files import write_files
 from hw.formats import FORMATS, INTEGER_FORMATS
@@ -53,7 +53,7 @@ def _parser() -> CommandParser:
     )
     add(
         "--flexible",
-        type=pattern_list,
+        type=parse_patterns,
         metavar="N:M,...",
         help="instead of --n and --m: patterns of which the input i_pattern chooses",
     )

@@ -3,7 +3,8 @@
 from amaranth.hdl import Module, Mux
 
 from hw.formats import NumberFormat
-from hw.pipeline import Bundle, Step, named
+from hw.logic import named
+from hw.pipeline import Bundle, Step
 
 __all__ = ["key_step"]
 

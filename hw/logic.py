@@ -6,7 +6,7 @@ from operator import and_, or_
 
 from amaranth.hdl import Module, Signal, Value
 
-__all__ = ["all_of", "any_of", "named", "split"]
+__all__ = ["all_of", "any_of", "majority", "named", "split"]
 
 
 def _tree(operation: Callable[[Value, Value], Value], values: Sequence[Value]) -> Value:
@@ -24,6 +24,11 @@ def any_of(values: Sequence[Value]) -> Value:
 def all_of(values: Sequence[Value]) -> Value:
     """Bitwise and of all values, as a balanced tree."""
     return _tree(and_, values)
+
+
+def majority(a: Value, b: Value, c: Value) -> Value:
+    """Bitwise whether two of three values or more are 1: the carry of a full adder."""
+    return (a & b) | ((a | b) & c)
 
 
 def named(m: Module, name: str, value: Value) -> Signal:

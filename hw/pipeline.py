@@ -14,10 +14,10 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.handshake import cheapest_handshake
-from hw.logic import any_of, named, split
+from hw.logic import split
 from hw.ports import Field
 
-__all__ = ["Bundle", "Pipeline", "Step", "any_of", "named", "payload_layout", "place_cuts"]
+__all__ = ["Bundle", "Pipeline", "Step", "payload_layout", "place_cuts"]
 
 #: What is alive between two steps: by name, a list of elements of one width.  A port is such a
 #: list, element 0 in its lowest bits.

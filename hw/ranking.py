@@ -20,11 +20,11 @@ from operator import xor
 
 from amaranth.hdl import Module, Value
 
-from hw.logic import all_of, any_of, named
+from hw.logic import all_of, any_of, majority, named
 from hw.networks import sorting_network
 from hw.pipeline import Bundle, Step
 
-__all__ = ["added_at_least", "at_least_steps"]
+__all__ = ["added_at_least", "at_least_steps", "sort_bits"]
 
 #: Estimated depth in two-input gates: of a full adder, of a layer of comparators.
 _ADDER_LEVELS = 4
@@ -73,8 +73,39 @@ def _carry(bits: Sequence[Value], one: bool) -> Value:
         return any_of(bits)
     if len(bits) < 3:
         return all_of(bits)
-    a, b, c = bits
-    return (a & b) | ((a | b) & c)
+    return majority(*bits)
+
+
+def _exchange(
+    m: Module, name: str, bits: Sequence[Value], comparators: Sequence[tuple[int, int]]
+) -> list[Value]:
+    """The bits behind one layer of comparators: the or on the first line, the and on the other."""
+    result = list(bits)
+    for i, j in comparators:
+        either = named(m, f"{name}_{i}", result[i] | result[j])
+        both = named(m, f"{name}_{j}", result[i] & result[j])
+        result[i], result[j] = either, both
+    return result
+
+
+def sort_bits(m: Module, name: str, bits: Sequence[Value]) -> list[Value]:
+    """The bits, ones first: element k says that more than k are 1.
+
+    An exchange of two bits is an and and an or, a third of a full adder.
+
+    Parameters
+    ----------
+    m
+        Takes the logic.
+    name
+        Prefix of its wires.
+    bits
+        The bits.
+    """
+    result = list(bits)
+    for number, layer in enumerate(sorting_network(len(result))):
+        result = _exchange(m, f"{name}_{number}", result, layer)
+    return result
 
 
 def at_least_steps(
@@ -145,7 +176,7 @@ def at_least_steps(
                 a, b, c = three
                 k = len(carries)
                 sums.append(named(m, f"{name}_sum{lane}_{k}", a ^ b ^ c))
-                carries.append(named(m, f"{name}_carry{lane}_{k}", (a & b) | ((a | b) & c)))
+                carries.append(named(m, f"{name}_carry{lane}_{k}", majority(a, b, c)))
             result += sums + carries
         return {terms: result}
 
@@ -154,13 +185,8 @@ def at_least_steps(
             result = []
             for lane in range(lanes):
                 for kind, values in lines(bundle, lane).items():
-                    values = list(values)
-                    for i, j in comparators[kind]:
-                        prefix = f"{name}_{kind}{lane}_layer{number}"
-                        either = named(m, f"{prefix}_{i}", values[i] | values[j])
-                        both = named(m, f"{prefix}_{j}", values[i] & values[j])
-                        values[i], values[j] = either, both
-                    result += values
+                    prefix = f"{name}_{kind}{lane}_layer{number}"
+                    result += _exchange(m, prefix, values, comparators[kind])
             return {terms: result}
 
         return Step(compute, {terms: lanes * total}, (), _LAYER_LEVELS)

@@ -8,7 +8,8 @@ kept is chosen at run time, N is here the least of them.
 
 from amaranth.hdl import Cat, Const, Module, Value
 
-from hw.pipeline import Bundle, Step, any_of, named
+from hw.logic import any_of, named
+from hw.pipeline import Bundle, Step
 
 __all__ = ["SlotSelect", "gather"]
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hw.cli import CommandParser, pattern_list
+from hw.cli import CommandParser, parse_patterns
 from hw.config import METADATA, UNITS, ConfigError, UnitConfig
 from hw.files import write_files
 from hw.formats import FORMATS
@@ -77,7 +77,7 @@ def _parser() -> CommandParser:
     )
     parser.add_argument(
         "--patterns",
-        type=pattern_list,
+        type=parse_patterns,
         metavar="N:M,...",
         help=f"patterns to report (default: {DEFAULT_PATTERNS})",
         **unset,
@@ -229,7 +229,7 @@ def _designs(given: dict[str, Any]) -> list[UnitConfig | Design]:
 
     designs: list[UnitConfig | Design] = []
     for unit in given.get("units", UNITS):
-        for n, m in given.get("patterns", pattern_list(DEFAULT_PATTERNS)):
+        for n, m in given.get("patterns", parse_patterns(DEFAULT_PATTERNS)):
             try:
                 designs.append(
                     UnitConfig(
@@ -255,7 +255,7 @@ def _command(given: dict[str, Any]) -> str:
         words += ["--verilog", *(path.name for path in given["verilog"]), "--top", given["top"]]
     else:
         words += ["--units", ",".join(given.get("units", UNITS))]
-        patterns = given.get("patterns", pattern_list(DEFAULT_PATTERNS))
+        patterns = given.get("patterns", parse_patterns(DEFAULT_PATTERNS))
         words += ["--patterns", ",".join(f"{n}:{m}" for n, m in patterns)]
         for option in ("dtype", "metadata", "pipeline"):
             if option in given:

@@ -23,7 +23,7 @@ from typing import Any
 from tabulate import tabulate
 
 from hw.choice import TABLE, Measured
-from hw.cli import CommandParser, pattern_list
+from hw.cli import CommandParser, parse_patterns
 from hw.config import SELECTORS, ConfigError, UnitConfig
 from hw.files import write_files
 from hw.progress import progress_bar
@@ -358,8 +358,8 @@ def _parser() -> CommandParser:
     )
     add(
         "--patterns",
-        type=pattern_list,
-        default=pattern_list(DEFAULT_PATTERNS),
+        type=parse_patterns,
+        default=parse_patterns(DEFAULT_PATTERNS),
         metavar="N:M,...",
         help=f"patterns (default: {DEFAULT_PATTERNS})",
     )

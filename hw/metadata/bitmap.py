@@ -3,8 +3,9 @@
 from amaranth.hdl import Cat, Const, Module
 
 from hw.counting import count_steps
+from hw.logic import named
 from hw.metadata.common import MetadataCode
-from hw.pipeline import Bundle, Step, named
+from hw.pipeline import Bundle, Step
 from hw.slots import SlotSelect
 
 __all__ = ["Bitmap"]

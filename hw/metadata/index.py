@@ -4,8 +4,9 @@ from itertools import pairwise
 
 from amaranth.hdl import Cat, Const, Module, Value
 
+from hw.logic import any_of, named
 from hw.metadata.common import MetadataCode
-from hw.pipeline import Bundle, Step, any_of, named
+from hw.pipeline import Bundle, Step
 
 __all__ = ["Index"]
 

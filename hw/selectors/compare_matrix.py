@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from itertools import combinations
 
-from amaranth.hdl import Const, Module, Mux, Value
+from amaranth.hdl import Const, Module, Value
 
+from hw.comparators import multiplexer_not_less
 from hw.logic import named
 from hw.pipeline import Bundle, Step
 from hw.ranking import at_least_steps
@@ -23,12 +24,7 @@ def pairs(m: int) -> list[tuple[int, int]]:
 
 
 def comparison(m: int, key_width: int) -> Step:
-    """From ``keys`` to ``not_less``: for each of `pairs` whether key_i >= key_j.
-
-    A comparator is a chain of multiplexers from the lowest bit up: where the bits differ, the first
-    key's bit is the verdict, elsewhere the verdict of the bits below stands.  Mapped to standard
-    cells it is a sixth smaller than the comparator that yosys builds for ``>=``.
-    """
+    """From ``keys`` to ``not_less``: for each of `pairs` whether key_i >= key_j."""
 
     def compute(module: Module, bundle: Bundle) -> Bundle:
         keys = bundle["keys"]
@@ -36,10 +32,7 @@ def comparison(m: int, key_width: int) -> Step:
         # readers.
         verdicts = []
         for i, j in pairs(m):
-            differ = named(module, f"differ_{i}_{j}", keys[i] ^ keys[j])
-            verdict: Value = Const(1, 1)
-            for bit in range(key_width):
-                verdict = Mux(differ[bit], keys[i][bit], verdict)
+            verdict = multiplexer_not_less(module, f"differ_{i}_{j}", keys[i], keys[j])
             verdicts.append(named(module, f"not_less_{i}_{j}", verdict))
         return {"not_less": verdicts}
 

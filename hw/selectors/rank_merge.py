@@ -4,14 +4,16 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import combinations
 
-from amaranth.hdl import Cat, Const, Module, Mux, Value
+from amaranth.hdl import Cat, Const, Module, Value
 
-from hw.logic import all_of, any_of, named
-from hw.networks import sorting_network
+from hw.comparators import majority_not_less, multiplexer_not_less
+from hw.logic import all_of, any_of, majority, named
 from hw.pipeline import Bundle, Step
+from hw.ranking import sort_bits
 from hw.selectors.common import Selector
+from hw.selectors.compare_matrix import keep_all
 
-__all__ = ["RankMerge", "not_less"]
+__all__ = ["RankMerge"]
 
 #: Levels of full adders before the bits of a rank are sorted, column by column.  Of 1 to 3 this was
 #: the smallest and no slower.
@@ -19,21 +21,6 @@ _ADDER_LEVELS = 3
 
 #: Bits of a rank by weight: column c counts 2**c for each of its ones.
 _Columns = list[list[Value]]
-
-
-def not_less(
-    m: Module, name: str, first: Value, second: Value, if_equal: Value | None = None
-) -> Value:
-    """Whether ``first > second``, or they are equal and `if_equal` is 1, its default.
-
-    A chain of majority gates from the lowest bit up, a gate and an inverter a bit: the smallest
-    comparator that was measured in sky130.
-    """
-    verdict: Value = Const(1, 1) if if_equal is None else if_equal
-    for bit in range(len(first)):
-        a, b = first[bit], ~second[bit]
-        verdict = named(m, f"{name}_{bit}", (a & b) | ((a | b) & verdict))
-    return verdict
 
 
 class RankMerge(Selector):
@@ -101,8 +88,7 @@ class RankMerge(Selector):
     def steps(self) -> list[Step]:
         """Both matrices; the ranks, level by level; for each step of the search, pick and merge."""
         if self.n == self.m:
-            keep_all = [Const(1, 1)] * self.m
-            return [Step(lambda *_: {"mask": keep_all}, {"mask": self.m}, ("keys",), levels=0)]
+            return [keep_all(self.m)]
         compare_levels = 2 * self.key_width.bit_length() + 1
         pairs = sum(len(self._pairs(part)) for part in self._parts)
         steps = [Step(self._compare, {"not_less": pairs}, (), compare_levels)]
@@ -135,7 +121,11 @@ class RankMerge(Selector):
         keys = bundle["keys"]
         return {
             "not_less": [
-                named(m, f"not_less_{i}_{j}", not_less(m, f"compare_{i}_{j}", keys[i], keys[j]))
+                named(
+                    m,
+                    f"not_less_{i}_{j}",
+                    majority_not_less(m, f"compare_{i}_{j}", keys[i], keys[j]),
+                )
                 for part in self._parts
                 for i, j in self._pairs(part)
             ]
@@ -275,14 +265,10 @@ class RankMerge(Selector):
             before = [Const(1, 1), *(bundle["passed"] if number else ()), Const(0, 1)]
             more = []
             for k, offset in enumerate(offsets):
-                differ = named(
-                    m, f"differ{number}_{offset}", bundle["lower"][k] ^ bundle["upper"][k]
+                # Few comparators, but all of them on the longest path.
+                not_kept = multiplexer_not_less(
+                    m, f"differ{number}_{offset}", bundle["lower"][k], bundle["upper"][k]
                 )
-                # Few comparators, but all of them on the longest path: a chain of multiplexers is
-                # larger than one of majority gates, and faster once a mapper has balanced it.
-                not_kept: Value = Const(1, 1)
-                for bit in range(self.key_width):
-                    not_kept = Mux(differ[bit], bundle["lower"][k][bit], not_kept)
                 more.append(named(m, f"more{number}_{offset}", ~not_kept))
             passed = []
             for k, counts in enumerate(ranges):
@@ -331,8 +317,7 @@ def _add_columns(m: Module, name: str, columns: _Columns) -> _Columns:
         for k in range(0, whole, 3):
             x, y, z = column[k : k + 3]
             result[c].append(named(m, f"{name}_sum{c}_{k}", x ^ y ^ z))
-            carry = (x & y) | ((x | y) & z)
-            result[c + 1].append(named(m, f"{name}_carry{c}_{k}", carry))
+            result[c + 1].append(named(m, f"{name}_carry{c}_{k}", majority(x, y, z)))
         result[c] += [
             named(m, f"{name}_bit{c}_{k}", bit) for k, bit in enumerate(column[whole:], whole)
         ]
@@ -347,14 +332,7 @@ def _at_least(m: Module, name: str, columns: _Columns, thresholds: Sequence[int]
     """
     lines = []
     for c, column in enumerate(columns):
-        values = list(column)
-        for number, layer in enumerate(sorting_network(len(values))):
-            for i, j in layer:
-                values[i], values[j] = (
-                    named(m, f"{name}_sort{c}_{number}_{i}", values[i] | values[j]),
-                    named(m, f"{name}_sort{c}_{number}_{j}", values[i] & values[j]),
-                )
-        lines.append(values)
+        lines.append(sort_bits(m, f"{name}_sort{c}", column))
 
     @cache
     def at_least(c: int, threshold: int) -> Value | None:

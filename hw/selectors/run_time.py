@@ -1,6 +1,7 @@
 """Compare matrices that are told the pattern, or N, with every group."""
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 
 from amaranth.hdl import Const, Module, Mux, Value
 
@@ -89,7 +90,7 @@ class FlexibleMatrix(Selector):
                     lanes=self.m,
                     input_count=self.m - 1 + extra,
                     threshold=self._threshold,
-                    bits=lambda bundle: self._counted(bundle, extra),
+                    bits=self._counted,
                     consumes=("won", "given"),
                     added=self.stages < SORTED_STAGES,
                 ),
@@ -129,7 +130,7 @@ class FlexibleMatrix(Selector):
             if lane // pattern[1] != other // pattern[1]
         }
 
-    @property
+    @cached_property
     def _is_even(self) -> bool:
         """Whether each of two lanes always gets the opposite verdict."""
         return all(
@@ -190,7 +191,7 @@ class FlexibleMatrix(Selector):
         spent = ("not_less", "pattern") if self._threshold else ("pattern",)
         return Step(compute, produces, spent, levels=2)
 
-    def _counted(self, bundle: Bundle, extra: int) -> list[list[Value]]:
+    def _counted(self, bundle: Bundle) -> list[list[Value]]:
         """For each lane the bits to count."""
         one_way = pairs(self.m)
         won = dict(zip(one_way, bundle["won"][: len(one_way)], strict=True))
@@ -205,7 +206,7 @@ class FlexibleMatrix(Selector):
                 [won[lane, other] for other in range(self.m) if other != lane]
                 for lane in range(self.m)
             ]
-        return [[*lane_wins, *bundle["given"][:extra]] for lane_wins in lanes]
+        return [[*lane_wins, *bundle["given"]] for lane_wins in lanes]
 
     def _limited(self) -> list[Step]:
         """No lane is kept where there is no such pattern."""

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from amaranth.hdl import Const, Module, Mux, Value
 
+from hw.comparators import majority_not_less
 from hw.logic import named
 from hw.networks import selection_network
 from hw.pipeline import Bundle, Step
 from hw.selectors.common import Selector
-from hw.selectors.rank_merge import not_less
+from hw.selectors.compare_matrix import keep_all
 
 __all__ = ["SelectionNetwork"]
 
@@ -71,8 +72,7 @@ class SelectionNetwork(Selector):
     def steps(self) -> list[Step]:
         """The layers forwards, keys and verdicts; the layers backwards, the mask."""
         if not self._layers:
-            keep_all = [Const(1, 1)] * self.m
-            return [Step(lambda *_: {"mask": keep_all}, {"mask": self.m}, ("keys",), levels=0)]
+            return [keep_all(self.m)]
         lines = self._lines()
         numbers = range(len(self._layers))
         return [
@@ -116,7 +116,7 @@ class SelectionNetwork(Selector):
             for i, j in self._layers[number]:
                 name = f"layer{number}_{i}_{j}"
                 lower = self._lower(m, name, before, i, j, lane_bit)
-                verdict = not_less(m, f"{name}_compare", keys[i], keys[j], lower)
+                verdict = majority_not_less(m, f"{name}_compare", keys[i], keys[j], lower)
                 stays = named(m, f"{name}_stays", verdict)
                 verdicts.append(stays)
                 for line, other in ((i, j), (j, i)):

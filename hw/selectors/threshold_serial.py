@@ -8,20 +8,11 @@ from amaranth.hdl import Const, Module, ResetSignal, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.pipeline import any_of, named
-from hw.selectors.threshold_search import all_of, at_least
+from hw.logic import all_of, any_of, named
+from hw.ranking import sort_bits
+from hw.selectors.threshold_search import at_least
 
 __all__ = ["ThresholdSerial"]
-
-#: Exchanges that sort 8 values, the largest one to place 0: as few as can be.
-_EXCHANGES = (
-    *((0, 2), (1, 3), (4, 6), (5, 7)),
-    *((0, 4), (1, 5), (2, 6), (3, 7)),
-    *((0, 1), (2, 3), (4, 5), (6, 7)),
-    *((2, 4), (3, 5)),
-    *((1, 4), (3, 6)),
-    *((1, 2), (3, 4), (5, 6)),
-)
 
 
 class ThresholdSerial(wiring.Component):
@@ -174,31 +165,17 @@ class ThresholdSerial(wiring.Component):
 def _at_least(m: Module, name: str, bits: Sequence[Value], threshold: int) -> Value:
     """Whether `threshold` or more of some bits are 1.
 
-    Up to 16 bits are sorted, in two halves, since an exchange of two bits is an and and an or, a
-    third of a full adder: `threshold` are 1 iff for some i at least i of one half and `threshold`
-    - i of the other are.
+    Up to 16 bits are sorted, in two halves: `threshold` are 1 iff for some i at least i of one half
+    and `threshold` - i of the other are.
     """
     if len(bits) > 16:
         return at_least(m, name, bits, threshold)
     middle = (len(bits) + 1) // 2
-    first = _sort(m, f"{name}_a", bits[:middle])
-    second = _sort(m, f"{name}_b", bits[middle:])
+    first = sort_bits(m, f"{name}_a", bits[:middle])
+    second = sort_bits(m, f"{name}_b", bits[middle:])
     ways = []
     for i in range(max(0, threshold - len(second)), min(threshold, len(first)) + 1):
         # At least none are always there.
         both = [*first[i - 1 : i], *second[threshold - i - 1 : threshold - i]]
         ways.append(all_of(both))
     return named(m, name, any_of(ways))
-
-
-def _sort(m: Module, name: str, bits: Sequence[Value]) -> list[Value]:
-    """The bits, ones first: element i says that more than i are 1."""
-    bits = list(bits)
-    # Places beyond the bits would hold zeros, which no exchange moves.
-    for number, (i, j) in enumerate(_EXCHANGES):
-        if j >= len(bits):
-            continue
-        larger = named(m, f"{name}_or{number}", bits[i] | bits[j])
-        smaller = named(m, f"{name}_and{number}", bits[i] & bits[j])
-        bits[i], bits[j] = larger, smaller
-    return bits

@@ -7,8 +7,9 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import UnitConfig
+from hw.logic import named
 from hw.metadata import create_metadata_code
-from hw.pipeline import Bundle, Pipeline, Step, named, payload_layout
+from hw.pipeline import Bundle, Pipeline, Step, payload_layout
 from hw.ports import Field, input_payload, output_payload
 from hw.slots import gather
 

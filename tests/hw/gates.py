@@ -6,15 +6,13 @@ vector, so that a gate takes one operation for all vectors, be they 65,536.
 
 import json
 import random
-import subprocess
-import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-import synth.yosys
+from tests.hw.yosys import run_yosys
 
 __all__ = ["Gates", "Run", "counted", "from_planes", "to_planes"]
 
@@ -40,7 +38,7 @@ _SCRIPT = [
 def _netlist(verilog: str, top: str) -> dict:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        source, result, script = folder / "unit.v", folder / "unit.json", folder / "script.json"
+        source, result = folder / "unit.v", folder / "unit.json"
         source.write_text(verilog, encoding="utf-8")
         commands = [
             ["read_verilog", str(source)],
@@ -48,15 +46,7 @@ def _netlist(verilog: str, top: str) -> dict:
             *_SCRIPT,
             ["write_json", str(result)],
         ]
-        script.write_text(json.dumps(commands), encoding="utf-8")
-        run = subprocess.run(
-            [sys.executable, synth.yosys.__file__, str(script)],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
-        assert run.returncode == 0, (run.stdout + run.stderr)[-4000:]
+        run_yosys(folder, commands)
         return json.loads(result.read_text(encoding="utf-8"))["modules"][top]
 
 
@@ -87,6 +77,16 @@ class Gates:
                 pins = tuple(nets[pin] for pin in "ABS" if pin in nets)
                 gates[nets["Y"]] = (cell["type"], pins)
         self.order = self._sorted(gates)
+
+    def inverted(self) -> Iterator[tuple[str, Net, tuple[Net, ...]]]:
+        """Each gate in turn, which does the opposite while it is the one."""
+        sound = self.order
+        for place, (kind, net, pins) in enumerate(sound):
+            wrong = f"not {net}"
+            faulty = [(kind, wrong, pins), ("$_NOT_", net, (wrong,))]
+            self.order = [*sound[:place], *faulty, *sound[place + 1 :]]
+            yield sound[place]
+        self.order = sound
 
     @staticmethod
     def _sorted(

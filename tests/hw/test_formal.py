@@ -4,16 +4,13 @@ Each definition is written in Verilog here, apart from the gateware.  Beside eac
 one with a mistake in the definition, which must fail: a proof that cannot fail proves nothing.
 """
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-import synth.yosys
 from hw.config import UnitConfig
 from hw.emit import emit
+from tests.hw.yosys import run_yosys
 
 pytest.importorskip("pyosys")
 
@@ -61,17 +58,7 @@ def prove(
             ["sat", flag, *unrolled, "-prove", "ok", "1", "-show-inputs", module],
             ["design", "-load", "all"],
         ]
-    script = folder / "script.json"
-    script.write_text(json.dumps(commands), encoding="utf-8")
-    run = subprocess.run(
-        [sys.executable, synth.yosys.__file__, str(script)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    log = run.stdout + run.stderr
-    assert run.returncode == 0, log[-4000:]
+    log = run_yosys(folder, commands)
     if steps is None:
         proved = log.index("SAT proof finished - no model found: SUCCESS!")
         assert proved < log.index("SAT proof finished - model found: FAIL!")

@@ -86,6 +86,10 @@ BAD = [
     ),
     ("--flexible", "argument --flexible: expected one argument"),
     (
+        "--flexible 2:4,4:8,2:4",
+        "argument --flexible: must be different patterns, not '2:4,4:8,2:4'",
+    ),
+    (
         "--flexible 2:4,3:5",
         "--flexible must be patterns whose m divides the largest, 5, not 2:4",
     ),
@@ -423,7 +427,7 @@ def test_manifest_of_selections(words, inputs, outputs, cycles, tmp_path, capsys
 @pytest.mark.parametrize(
     "words",
     [
-        "--flexible 2:4,4:8,2:4 --unit selector --goal delay",
+        "--flexible 4:8,2:4 --unit selector --goal delay",
         "--n 3 --m 7 --n-runtime --input-register --metadata index",
         "--n 3 --m 7 --score-bits 5 --goal area --pipeline auto",
         "--n 3 --m 7 --unit selector --selector threshold_serial --pipeline 2",

@@ -14,6 +14,7 @@ import hw.pipeline
 from hw.config import UnitConfig
 from hw.emit import emit
 from hw.handshake import Elastic, Handshake, Queued, cheapest_handshake
+from hw.logic import named
 from hw.pipeline import Bundle, Pipeline, Step
 from hw.ports import Field
 from tests.hw.gates import Gates, Run, from_planes
@@ -30,7 +31,7 @@ def increment() -> Step:
     """A step that adds one, so that a result that misses a stage is another one."""
 
     def compute(m: Module, bundle: Bundle) -> Bundle:
-        following = hw.pipeline.named(m, "following", bundle["word"][0] + 1)
+        following = named(m, "following", bundle["word"][0] + 1)
         return {"word": [following[:WIDTH]]}
 
     return Step(compute, {"word": WIDTH})
@@ -200,15 +201,11 @@ class TestHandshake:
 @pytest.mark.parametrize("way", WAYS)
 def test_every_inverted_gate_is_noticed(way, stages, monkeypatch):
     gates = Gates(text_of(way, stages, monkeypatch), "top")
-    sound = gates.order
     missed = []
-    for place, (kind, net, pins) in enumerate(sound):
-        wrong = f"not {net}"
-        inverted = [(kind, wrong, pins), ("$_NOT_", net, (wrong,))]
-        gates.order = [*sound[:place], *inverted, *sound[place + 1 :]]
+    for gate in gates.inverted():
         # One that never moves, or stumbles, mixes nothing up.
         if not faults(Trace(gates, 0.1, 0.6), stages) and Trace(gates, 0.0, 0.0).i_fire.all():
-            missed.append(sound[place])
+            missed.append(gate)
     assert missed == []
 
 
