@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-__all__ = ["TABLE", "Measured", "choose", "serial_interval"]
+__all__ = ["TABLE", "Measured", "choose", "serial_cycles"]
 
 #: The table.
 TABLE = Path(__file__).with_name("measured_selectors.json")
@@ -121,9 +121,10 @@ def choose(
     return best.selector, best.pipeline if pipeline is None else pipeline
 
 
-def serial_interval(*, m: int, key_width: int) -> int:
-    """Cycles from group to group of the serial selector: see `hw.selectors.threshold_serial`.
+def serial_cycles(*, m: int, key_width: int, bits_per_cycle: int = 1) -> int:
+    """Cycles that the serial selector searches: see `hw.selectors.threshold_serial`.
 
-    One for each bit of the key and of the lane's number, and one in which the result leaves.
+    The bits of the key and then those of the lane's number, so many of them a cycle.  One more
+    cycle, in which the result leaves, makes the interval.
     """
-    return key_width + (m - 1).bit_length() + 1
+    return -(-(key_width + (m - 1).bit_length()) // bits_per_cycle)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from hw.choice import choose, serial_interval
+from hw.choice import choose, serial_cycles
 from hw.formats import FORMATS, INTEGER_FORMATS, NumberFormat
 from hw.verilog_keywords import VERILOG_KEYWORDS
 
@@ -391,7 +391,7 @@ class UnitConfig:
     @property
     def initiation_interval(self) -> int:
         """Cycles from one group to the next when nothing stalls."""
-        return serial_interval(m=self.m, key_width=self.key_width) if self.is_serial else 1
+        return serial_cycles(m=self.m, key_width=self.key_width) + 1 if self.is_serial else 1
 
     @property
     def parameters(self) -> dict[str, int | str | bool]:

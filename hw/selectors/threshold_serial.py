@@ -8,6 +8,7 @@ from amaranth.hdl import Const, Module, ResetSignal, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.choice import serial_cycles
 from hw.logic import all_of, any_of, named
 from hw.ranking import sort_bits
 from hw.selectors.threshold_search import at_least
@@ -85,8 +86,7 @@ class ThresholdSerial(wiring.Component):
     @property
     def cycles(self) -> int:
         """Cycles from the first with ``run`` to the first with ``done``."""
-        planes = self.key_width + (self.m - 1).bit_length()
-        return -(-planes // self.bits_per_cycle)
+        return serial_cycles(m=self.m, key_width=self.key_width, bits_per_cycle=self.bits_per_cycle)
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's signature
         """The logic."""

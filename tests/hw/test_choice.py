@@ -6,9 +6,8 @@ import json
 import pytest
 
 import hw.choice
-from hw.choice import Measured, choose, serial_interval
+from hw.choice import Measured, choose, serial_cycles
 from hw.config import GOALS, SELECTORS, UnitConfig
-from hw.selectors.threshold_serial import ThresholdSerial
 
 
 def row(selector, area, delay, *, n=8, m=16, key_width=15, pipeline=1, interval=1):
@@ -137,11 +136,12 @@ def test_an_empty_table(goal, pipeline, use):
     assert chosen(goal, pipeline=pipeline) == (SELECTORS[0], 1 if pipeline is None else pipeline)
 
 
-@pytest.mark.parametrize("m", [2, 3, 4, 16, 17, 64])
-@pytest.mark.parametrize("key_width", [1, 4, 15])
-def test_interval_is_that_of_the_unit(m, key_width):
-    unit = ThresholdSerial(n=1, m=m, key_width=key_width)
-    assert serial_interval(m=m, key_width=key_width) == unit.cycles + 1
+@pytest.mark.parametrize(
+    ("m", "key_width", "bits_per_cycle", "cycles"),
+    [(2, 1, 1, 2), (16, 15, 1, 19), (17, 15, 1, 20), (16, 15, 2, 10), (16, 15, 19, 1)],
+)
+def test_cycles_of_a_search(m, key_width, bits_per_cycle, cycles):
+    assert serial_cycles(m=m, key_width=key_width, bits_per_cycle=bits_per_cycle) == cycles
 
 
 @pytest.mark.parametrize("goal", GOALS)
