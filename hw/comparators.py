@@ -1,10 +1,10 @@
-"""Comparators of two unsigned numbers, in two forms that standard cells like."""
+"""Comparators of unsigned numbers, in forms that standard cells like."""
 
 from amaranth.hdl import Const, Module, Mux, Value
 
 from hw.logic import majority, named
 
-__all__ = ["majority_not_less", "multiplexer_not_less"]
+__all__ = ["constant_not_less", "majority_not_less", "multiplexer_not_less"]
 
 
 def majority_not_less(
@@ -53,4 +53,18 @@ def multiplexer_not_less(m: Module, name: str, first: Value, second: Value) -> V
     verdict: Value = Const(1, 1)
     for bit in range(len(first)):
         verdict = Mux(differ[bit], first[bit], verdict)
+    return verdict
+
+
+def constant_not_less(number: Value, constant: int) -> Value:
+    """Whether ``number >= constant``, for a constant of any size: a gate for each bit."""
+    if constant <= 0:
+        return Const(1, 1)
+    if constant >> len(number):
+        return Const(0, 1)
+    lowest = (constant & -constant).bit_length() - 1
+    verdict: Value = number[lowest]
+    for place in range(lowest + 1, len(number)):
+        bit = number[place]
+        verdict = bit & verdict if constant >> place & 1 else bit | verdict
     return verdict

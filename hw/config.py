@@ -4,6 +4,7 @@ import operator
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import comb
 from typing import Any
 
 from hw.choice import choose, serial_cycles
@@ -18,6 +19,7 @@ __all__ = [
     "UNITS",
     "ConfigError",
     "UnitConfig",
+    "metadata_bits",
     "pattern_list",
 ]
 
@@ -27,6 +29,7 @@ UNITS: dict[str, str] = {
     "selector": "mask of the N largest of M activations",
     "encoder": "mask to metadata",
     "decoder": "metadata to mask, illegal codes reported",
+    "decompressor": "packed activations and metadata back to dense groups",
     "pe": "sparse dot product of packed activations with dense weights",
 }
 
@@ -49,7 +52,7 @@ _SELECTING_UNITS = ("sparsifier", "selector")
 GOALS: tuple[str, ...] = ("area", "delay", "density")
 
 #: Codes of the metadata.
-METADATA: tuple[str, ...] = ("bitmap", "index")
+METADATA: tuple[str, ...] = ("bitmap", "index", "bitmap-implied", "enumerative")
 
 #: What an accumulator does beyond its range.
 OVERFLOWS: tuple[str, ...] = ("wrap", "saturate")
@@ -70,6 +73,7 @@ _PARAMETERS: dict[str, tuple[str, ...]] = {
     ),
     "encoder": ("metadata", "pipeline"),
     "decoder": ("metadata", "pipeline"),
+    "decompressor": ("dtype", "metadata", "pipeline"),
     "pe": (
         "dtype", "weight_dtype", "metadata", "acc_width", "overflow", "check", "pipeline",
     ),
@@ -95,6 +99,20 @@ class ConfigError(ValueError):
         super().__init__(f"{parameter} {rule}")
         self.parameter = parameter
         self.rule = rule
+
+
+def metadata_bits(code: str, n: int, m: int) -> int:
+    """Bits of the metadata of one group of n:m.
+
+    ``bitmap`` M, ``bitmap-implied`` M - 1, ``index`` N ceil(log2 M), ``enumerative``
+    ceil(log2 C(M, N)).
+    """
+    return {
+        "bitmap": m,
+        "bitmap-implied": m - 1,
+        "index": n * (m - 1).bit_length(),
+        "enumerative": (comb(m, n) - 1).bit_length(),
+    }[code]
 
 
 def pattern_list(patterns: Iterable[tuple[int, int]]) -> str:
@@ -310,13 +328,19 @@ class UnitConfig:
         return (self.m - 1).bit_length()
 
     @property
-    def metadata_width(self) -> int:
-        """Bits of one group's metadata."""
-        if self.metadata == "bitmap":
-            return self.m
+    def metadata_bits(self) -> int:
+        """Bits of metadata in one transfer: of a group, or of all groups side by side.
+
+        0 where there is but one mask to name.
+        """
         if self.n_runtime:
-            return self.m * self.index_width
-        return max(self.m // m * n * (m - 1).bit_length() for n, m in self.patterns)
+            return max(metadata_bits(self.metadata, n, self.m) for n in self.kept_counts)
+        return max(self.m // m * metadata_bits(self.metadata, n, m) for n, m in self.patterns)
+
+    @property
+    def metadata_width(self) -> int:
+        """Bits of the ports that hold the metadata: no port has less than one."""
+        return max(1, self.metadata_bits)
 
     @property
     def key_width(self) -> int:
@@ -424,7 +448,7 @@ class UnitConfig:
             if self.unit == "pe" and self.weight_format is not self.format:
                 parts.append(self.weight_format.name)
         else:
-            parts.append(self.metadata)
+            parts.append(self.metadata.replace("-", "_"))
         return "_".join(map(str, parts))
 
     @property

@@ -17,7 +17,7 @@ from hw.handshake import cheapest_handshake
 from hw.logic import split
 from hw.ports import Field
 
-__all__ = ["Bundle", "Pipeline", "Step", "payload_layout", "place_cuts"]
+__all__ = ["Bundle", "Pipeline", "Step", "payload_layout", "place_cuts", "side_by_side"]
 
 #: What is alive between two steps: by name, a list of elements of one width.  A port is such a
 #: list, element 0 in its lowest bits.
@@ -113,6 +113,50 @@ def place_cuts(
         if found is not None:
             return list(found[-1])
     return []
+
+
+def side_by_side(parts: Mapping[str, Sequence[Step]]) -> list[Step]:
+    """Steps of several parts at once, each in a module of its own.
+
+    A part sees as ``x`` what is ``<its name>.x`` here, and no other part's values.
+
+    Parameters
+    ----------
+    parts
+        Steps of each part by its name, an identifier.
+    """
+
+    def merge(number: int, active: Mapping[str, Step]) -> Step:
+        def compute(m: Module, bundle: Bundle) -> Bundle:
+            result: Bundle = {}
+            for name, step in active.items():
+                part = Module()
+                m.submodules[f"{name}_step{number}"] = part
+                own = {
+                    key.removeprefix(f"{name}."): values
+                    for key, values in bundle.items()
+                    if key.startswith(f"{name}.")
+                }
+                made = step.compute(part, own)
+                result |= {f"{name}.{key}": made[key] for key in step.produces}
+            return result
+
+        return Step(
+            compute,
+            {
+                f"{n}.{key}": bits
+                for n, step in active.items()
+                for key, bits in step.produces.items()
+            },
+            tuple(f"{n}.{key}" for n, step in active.items() for key in step.consumes),
+            max(step.levels for step in active.values()),
+        )
+
+    longest = max(len(steps) for steps in parts.values())
+    return [
+        merge(number, {n: steps[number] for n, steps in parts.items() if number < len(steps)})
+        for number in range(longest)
+    ]
 
 
 class Pipeline(wiring.Component):

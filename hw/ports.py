@@ -76,8 +76,12 @@ def _metadata(config: UnitConfig) -> Field:
     if config.metadata == "bitmap":
         return Field("lane", config.m, 1, "bit")
     if config.flexible:
-        # Fields of several widths: as many bits as the longest list needs.
+        # Fields of several widths: as many bits as the longest code needs.
         return Field("bit", config.metadata_width, 1, "bit")
+    if config.metadata == "bitmap-implied":
+        return Field("lane", config.m - 1, 1, "bit")
+    if config.metadata == "enumerative":
+        return Field("rank", 1, config.metadata_width, "unsigned")
     return Field("index", config.slots, config.index_width, "unsigned")
 
 
@@ -87,6 +91,7 @@ _PAYLOADS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "selector": (("data",), ("mask",)),
     "encoder": (("mask",), ("meta",)),
     "decoder": (("meta",), ("mask", "error")),
+    "decompressor": (("values", "meta", "last"), ("data", "last", "error")),
     "pe": (("values", "meta", "weights", "last"), ("sum", "error")),
 }
 

@@ -11,7 +11,7 @@ from amaranth.hdl import Cat, Const, Module, Value
 from hw.logic import any_of, named
 from hw.pipeline import Bundle, Step
 
-__all__ = ["SlotSelect", "gather"]
+__all__ = ["SlotSelect", "gather", "scatter"]
 
 
 def gather(select: list[Value], elements: list[Value], n: int) -> list[Value]:
@@ -25,6 +25,20 @@ def gather(select: list[Value], elements: list[Value], n: int) -> list[Value]:
             ]
         )
         for slot in range(n)
+    ]
+
+
+def scatter(select: list[Value], values: list[Value], m: int) -> list[Value]:
+    """For each of `m` lanes the value whose slot `select` sends there; 0 where it sends none."""
+    window = len(select) // len(values)
+    return [
+        any_of(
+            [
+                values[slot] & select[slot * window + lane - slot].replicate(len(values[0]))
+                for slot in range(max(0, lane - window + 1), min(lane, len(values) - 1) + 1)
+            ]
+        )
+        for lane in range(m)
     ]
 
 

@@ -156,6 +156,24 @@ def _coders(unit: str) -> list[UnitConfig]:
     ]
 
 
+def _decompressors() -> list[UnitConfig]:
+    return [
+        *(
+            _config(pattern, unit="decompressor", metadata=METADATA[i % len(METADATA)])
+            for i, pattern in enumerate(ALL_PATTERNS)
+        ),
+        *(
+            _config(_SMALL, unit="decompressor", dtype=dtype, metadata=METADATA[i % len(METADATA)])
+            for i, dtype in enumerate(FORMATS)
+        ),
+        *(
+            _config(_USUAL, unit="decompressor", dtype="int8", metadata=metadata, pipeline=stages)
+            for metadata in METADATA
+            for stages in (0, 3)
+        ),
+    ]
+
+
 def _pes() -> list[UnitConfig]:
     common: dict[str, object] = {"unit": "pe"}
     return [
@@ -192,6 +210,8 @@ def configurations(unit: str) -> list[UnitConfig]:
     """The configurations in which a unit is tested."""
     if unit in ("encoder", "decoder"):
         return _coders(unit)
+    if unit == "decompressor":
+        return _decompressors()
     return {"sparsifier": _sparsifiers, "selector": _selectors, "pe": _pes}[unit]()
 
 

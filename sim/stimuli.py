@@ -105,7 +105,9 @@ def _metadata(
     if not illegal:
         return meta
     # One field replaced by any value is the smallest fault; all fields at random the largest.
-    limit = 2 if config.metadata == "bitmap" else 1 << config.index_width
+    limit = {"index": 1 << config.index_width, "enumerative": 1 << config.metadata_width}.get(
+        config.metadata, 2
+    )
     anything = torch.randint(limit, meta.shape, generator=generator)
     everywhere = torch.rand(len(meta), 1, generator=generator) < 0.5
     field = torch.randint(meta.shape[-1], (len(meta), 1), generator=generator)
@@ -161,6 +163,10 @@ def stimuli(
         }
     if config.unit == "encoder":
         return {"mask": _masks(config, kind, count, generator, captured).to(torch.int64)}
+    if config.unit == "decompressor":
+        meta = _metadata(config, kind, count, generator, captured, illegal=True)
+        values = _operands(config.format, kind, (len(meta), config.n), generator)
+        return {"values": values, "meta": meta, "last": _ends(len(meta), 8, generator)}
     if config.unit == "decoder":
         return {"meta": _metadata(config, kind, count, generator, captured, illegal=True)}
     meta = _metadata(config, kind, count, generator, captured, illegal=config.check)

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from amaranth.hdl import Cat, Const, Module, Mux, Value
 
+import hw.comparators
 import hw.metadata
 import hw.metadata.bitmap
 import hw.metadata.index
-import hw.selectors.compare_matrix
 import hw.selectors.run_time
 import hw.units.pe
 import hw.units.sparsifier
@@ -49,7 +49,7 @@ def test_tie_rule(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """The higher lane wins a tie."""
     config = UnitConfig(n=2, m=4)
     verilog = emit_with(
-        monkeypatch, config, hw.selectors.compare_matrix, "Const", lambda _, width: Const(0, width)
+        monkeypatch, config, hw.comparators, "Const", lambda _, width: Const(0, width)
     )
     expect_failure(bench, config, verilog, "outputs differ")
 

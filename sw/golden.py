@@ -12,9 +12,10 @@ from hw.config import UnitConfig
 from sw.codes import magnitude_keys, signed
 from sw.dot_product import accumulate, group_dot_product
 from sw.metadata import decode, encode
-from sw.packing import pack
+from sw.packing import pack, unpack
 from sw.run_time import (
-    index_bits,
+    any_rank,
+    code_bits,
     pack_dense,
     padded_index,
     select_any_n,
@@ -51,13 +52,17 @@ def _mask(config: UnitConfig, inputs: Payload) -> torch.Tensor:
 
 
 def _metadata(config: UnitConfig, inputs: Payload, mask: torch.Tensor) -> torch.Tensor:
-    if config.metadata == "index" and config.flexible:
-        pattern = inputs["pattern"].flatten()
-        return index_bits(mask, pattern, config.patterns, config.metadata_width)
-    if config.metadata == "index" and config.n_runtime:
-        return padded_index(mask, config.slots)
     if config.metadata == "bitmap":
         return mask.to(torch.int64)
+    if config.flexible:
+        pattern = inputs["pattern"].flatten()
+        return code_bits(mask, pattern, config.patterns, config.metadata, config.metadata_width)
+    if config.n_runtime and config.metadata == "index":
+        return padded_index(mask, config.slots)
+    if config.n_runtime and config.metadata == "enumerative":
+        return any_rank(mask)
+    if config.n_runtime:
+        return mask[..., :-1].to(torch.int64)
     return encode(mask, config.n, config.metadata)
 
 
@@ -81,6 +86,14 @@ def _encoder(config: UnitConfig, inputs: Payload) -> Payload:
 def _decoder(config: UnitConfig, inputs: Payload) -> Payload:
     mask, error = decode(inputs["meta"], config.n, config.m, config.metadata)
     return {"mask": mask.to(torch.int64), "error": error.to(torch.int64).unsqueeze(-1)}
+
+
+def _decompressor(config: UnitConfig, inputs: Payload) -> Payload:
+    mask, error = decode(inputs["meta"], config.n, config.m, config.metadata)
+    data = torch.zeros(mask.shape, dtype=torch.int64)
+    legal = ~error
+    data[legal] = unpack(inputs["values"][legal], mask[legal])
+    return {"data": data, "last": inputs["last"], "error": error.to(torch.int64).unsqueeze(-1)}
 
 
 def _pe(config: UnitConfig, inputs: Payload) -> Payload:
@@ -113,6 +126,7 @@ _MODELS: dict[str, Callable[[UnitConfig, Payload], Payload]] = {
     "selector": _selector,
     "encoder": _encoder,
     "decoder": _decoder,
+    "decompressor": _decompressor,
     "pe": _pe,
 }
 

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import torch
 
-from sw.packing import kept_lanes
+from hw.config import metadata_bits
+from sw.metadata import encode, rank_terms
 from sw.selection import select
 
-__all__ = ["index_bits", "pack_dense", "padded_index", "select_any_n", "select_flexible"]
+__all__ = ["any_rank", "code_bits", "pack_dense", "padded_index", "select_any_n", "select_flexible"]
 
 
 def select_any_n(keys: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
@@ -64,18 +65,32 @@ def padded_index(mask: torch.Tensor, slots: int) -> torch.Tensor:
     return pack_dense(lanes, mask, slots)
 
 
-def index_bits(
-    mask: torch.Tensor, pattern: torch.Tensor, patterns: Sequence[tuple[int, int]], width: int
-) -> torch.Tensor:
-    """Index lists of all groups, end to end, as bits: (T, L) to (T, width), the rest 0.
+def any_rank(mask: torch.Tensor) -> torch.Tensor:
+    """Sum over the kept lanes c_1 < c_2 < ... of C(c_k, k), however many: (T, M) to (T, 1)."""
+    m = mask.shape[-1]
+    order = mask.cumsum(-1).clamp(min=1) - 1
+    terms = rank_terms(m, m).to(mask.device)[order, torch.arange(m, device=mask.device)]
+    return torch.where(mask, terms, 0).sum(-1, keepdim=True)
 
-    Each field is the lane within its group, in ceil(log2 m) bits.
+
+def code_bits(
+    mask: torch.Tensor,
+    pattern: torch.Tensor,
+    patterns: Sequence[tuple[int, int]],
+    code: str,
+    width: int,
+) -> torch.Tensor:
+    """Metadata of all groups, end to end, as bits: (T, L) to (T, width), the rest 0.
+
+    Each group has the metadata of its pattern (`sw.metadata.encode`), lanes counted from its first.
     """
+    lanes = mask.shape[-1]
     bits = torch.zeros(len(mask), width, dtype=torch.int64, device=mask.device)
     for number, (n, m) in enumerate(patterns):
         chosen = (pattern == number).nonzero().flatten()
-        fields = kept_lanes(mask[chosen].unflatten(-1, (-1, m)), n).flatten(-2)
-        places = torch.arange((m - 1).bit_length(), device=mask.device)
+        fields = encode(mask[chosen].unflatten(-1, (-1, m)), n, code).flatten(-2)
+        field_width = metadata_bits(code, n, m) * (lanes // m) // fields.shape[-1]
+        places = torch.arange(field_width, device=mask.device)
         listed = (fields.unsqueeze(-1) >> places & 1).flatten(-2)
         bits[chosen, : listed.shape[-1]] = listed
     return bits

@@ -2,24 +2,48 @@
 
 from hw.config import UnitConfig
 from hw.metadata.bitmap import Bitmap
+from hw.metadata.bitmap_implied import BitmapImplied
 from hw.metadata.common import MetadataCode
+from hw.metadata.enumerative import Enumerative
 from hw.metadata.index import Index
-from hw.metadata.run_time import run_time_index
+from hw.metadata.run_time import run_time_groups, run_time_index
 from hw.pipeline import Step
+from hw.slots import SlotSelect
 
-__all__ = ["MetadataCode", "create_metadata_code", "remember_pattern", "write_metadata"]
+__all__ = [
+    "MetadataCode",
+    "create_metadata_code",
+    "encode_steps",
+    "remember_pattern",
+    "write_metadata",
+]
 
-_CODES: dict[str, type[MetadataCode]] = {"bitmap": Bitmap, "index": Index}
+_CODES: dict[str, type[MetadataCode]] = {
+    "bitmap": Bitmap,
+    "index": Index,
+    "bitmap-implied": BitmapImplied,
+    "enumerative": Enumerative,
+}
 
 
 def create_metadata_code(config: UnitConfig) -> MetadataCode:
     """The code that the configuration asks for."""
-    code = _CODES[config.metadata]
-    return code(n=config.n, m=config.m, index_width=config.index_width)
+    return _create(config.metadata, config.n, config.m)
+
+
+def _create(name: str, n: int, m: int) -> MetadataCode:
+    return _CODES[name](n=n, m=m, index_width=(m - 1).bit_length())
+
+
+def encode_steps(code: MetadataCode) -> list[Step]:
+    """Steps from ``mask`` alone to ``meta``."""
+    if not code.writes_from_select:
+        return code.write()
+    return [*SlotSelect(n=code.n, m=code.m).steps(consumes=("mask",)), *code.write()]
 
 
 def write_metadata(config: UnitConfig, *, window: int) -> list[Step]:
-    """Steps of a sparsifier from ``mask`` and ``select`` to ``meta``.
+    """Steps of a sparsifier from ``mask``, ``select`` and ``listed`` to ``meta``.
 
     Parameters
     ----------
@@ -28,22 +52,35 @@ def write_metadata(config: UnitConfig, *, window: int) -> list[Step]:
     window
         Lanes that one slot's part of ``select`` has room for.
     """
-    if config.metadata == "index" and (config.flexible or config.n_runtime):
+    name, width = config.metadata, config.metadata_width
+    if name == "index" and (config.flexible or config.n_runtime):
         return [
             run_time_index(
                 # With N at run time, one group with a slot for every lane.
                 patterns=((config.slots, config.m),) if config.n_runtime else config.patterns,
                 lanes=config.m,
-                width=config.metadata_width,
+                width=width,
                 window=window,
             )
         ]
+    if config.flexible and name != "bitmap":
+        return run_time_groups(
+            [(m, encode_steps(_create(name, n, m))) for n, m in config.patterns],
+            lanes=config.m,
+            width=width,
+        )
+    if config.n_runtime and name == "enumerative":
+        return Enumerative(n=config.slots, m=config.m, index_width=config.index_width).write_from(
+            window=window, width=width
+        )
     return create_metadata_code(config).write()
 
 
 def remember_pattern(config: UnitConfig) -> list[Step]:
     """Steps that keep ``pattern`` as ``listed``, where `write_metadata` needs it."""
-    if not config.flexible or config.metadata != "index" or len(config.patterns) == 1:
+    if not config.flexible or config.metadata == "bitmap":
+        return []
+    if config.metadata == "index" and len(config.patterns) == 1:
         return []
     return [
         Step(

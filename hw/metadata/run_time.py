@@ -1,13 +1,61 @@
-"""Index list of a pattern, or a number of kept lanes, that is chosen at run time."""
+"""Metadata of a pattern, or a number of kept lanes, that is chosen at run time."""
 
 from collections.abc import Sequence
 
-from amaranth.hdl import Const, Module, Value
+from amaranth.hdl import Cat, Const, Module, Value
 
 from hw.logic import any_of, named
-from hw.pipeline import Bundle, Step
+from hw.pipeline import Bundle, Step, side_by_side
 
-__all__ = ["run_time_index"]
+__all__ = ["run_time_groups", "run_time_index"]
+
+
+def run_time_groups(
+    patterns: Sequence[tuple[int, Sequence[Step]]], *, lanes: int, width: int
+) -> list[Step]:
+    """From ``mask`` and ``listed`` to ``meta``: the codes of all groups, end to end.
+
+    Every group of every pattern has an encoder of its own; what is left of the metadata, and all of
+    it where no pattern has the number ``listed``, is 0.
+
+    Parameters
+    ----------
+    patterns
+        For each pattern the size of its groups, and the steps from the ``mask`` of one group to its
+        ``meta``.
+    lanes
+        Lanes side by side.
+    width
+        Bits of the metadata.
+    """
+    groups = [
+        (f"pattern{number}_group{start // m}", start, m, steps)
+        for number, (m, steps) in enumerate(patterns)
+        for start in range(0, lanes, m)
+    ]
+
+    def divide(_: Module, bundle: Bundle) -> Bundle:
+        mask = bundle["mask"]
+        return {f"{name}.mask": mask[start : start + m] for name, start, m, _ in groups}
+
+    def choose(module: Module, bundle: Bundle) -> Bundle:
+        cases: list[list[Value]] = [[] for _ in range(width)]
+        for number, (m, _) in enumerate(patterns):
+            here = named(module, f"meta_of_{number}", bundle["listed"][0] == number)
+            codes = [bundle[f"pattern{number}_group{k}.meta"] for k in range(lanes // m)]
+            bits = Cat(*(field for code in codes for field in code))
+            for place, bit in enumerate(bits):
+                cases[place].append(bit & here)
+        return {"meta": [named(module, f"meta{k}", any_of(bits)) for k, bits in enumerate(cases)]}
+
+    encoded = side_by_side({name: steps for name, _, _, steps in groups})
+    masks = {f"{name}.mask": m for name, _, m, _ in groups}
+    spent = ("listed", *(f"{name}.meta" for name, _, _, _ in groups))
+    return [
+        Step(divide, masks, (), levels=0),
+        *encoded,
+        Step(choose, {"meta": width}, spent, levels=4),
+    ]
 
 
 def run_time_index(

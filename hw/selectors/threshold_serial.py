@@ -10,8 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.choice import serial_cycles
 from hw.logic import all_of, any_of, named
-from hw.ranking import sort_bits
-from hw.selectors.threshold_search import at_least
+from hw.ranking import at_least, sort_bits
 
 __all__ = ["ThresholdSerial"]
 

@@ -6,6 +6,7 @@ from amaranth.lib import wiring
 
 from hw.config import UnitConfig
 from hw.units.decoder import DecoderUnit
+from hw.units.decompressor import DecompressorUnit
 from hw.units.encoder import EncoderUnit
 from hw.units.pe import PeUnit
 from hw.units.selector import selector_unit
@@ -18,6 +19,7 @@ _UNITS: dict[str, Callable[[UnitConfig], wiring.Component]] = {
     "selector": selector_unit,
     "encoder": EncoderUnit,
     "decoder": DecoderUnit,
+    "decompressor": DecompressorUnit,
     "pe": PeUnit,
 }
 

@@ -1,10 +1,9 @@
 """Encoder unit: mask in, metadata out."""
 
 from hw.config import UnitConfig
-from hw.metadata import create_metadata_code
+from hw.metadata import create_metadata_code, encode_steps
 from hw.pipeline import Pipeline
 from hw.ports import input_payload, output_payload
-from hw.slots import SlotSelect
 
 __all__ = ["EncoderUnit"]
 
@@ -17,11 +16,9 @@ class EncoderUnit(Pipeline):
     """
 
     def __init__(self, config: UnitConfig) -> None:
-        code = create_metadata_code(config)
-        slots = SlotSelect(n=config.n, m=config.m).steps(consumes=("mask",))
         super().__init__(
             inputs=input_payload(config),
             outputs=output_payload(config),
-            steps=[*(slots if code.writes_from_select else ()), *code.write()],
+            steps=encode_steps(create_metadata_code(config)),
             stages=config.stages,
         )

@@ -1,6 +1,8 @@
 """The definitions, one group at a time in plain Python: slow and obvious."""
 
 import random
+from functools import cache
+from itertools import combinations
 
 from hw.formats import FORMATS
 
@@ -41,10 +43,36 @@ def bitmap(lanes: list[int], m: int) -> list[int]:
     return [int(lane in lanes) for lane in range(m)]
 
 
+@cache
+def masks(n: int, m: int) -> list[tuple[int, ...]]:
+    """The kept lanes of all masks in colexicographic order: the place of each is its rank."""
+    return sorted(combinations(range(m), n), key=lambda lanes: lanes[::-1])
+
+
+def meta_width(n: int, m: int, code: str) -> int:
+    """Bits of one field of the metadata."""
+    if code == "index":
+        return (m - 1).bit_length()
+    return (len(masks(n, m)) - 1).bit_length() if code == "enumerative" else 1
+
+
+def write_meta(lanes: tuple[int, ...], n: int, m: int, code: str) -> list[int]:
+    """Fields of the metadata that names some lanes, ascending."""
+    if code == "index":
+        return list(lanes)
+    if code == "enumerative":
+        return [masks(n, m).index(lanes)]
+    return bitmap(list(lanes), m)[: m - (code == "bitmap-implied")]
+
+
 def read_meta(fields: list[int], n: int, m: int, code: str) -> list[int] | None:
     """Lanes that the metadata names; None: it is illegal."""
-    if code == "bitmap":
-        lanes = [lane for lane in range(m) if fields[lane]]
+    if code == "enumerative":
+        return list(masks(n, m)[fields[0]]) if fields[0] < len(masks(n, m)) else None
+    if code.startswith("bitmap"):
+        lanes = [lane for lane, bit in enumerate(fields) if bit]
+        if code == "bitmap-implied" and len(lanes) == n - 1:
+            lanes.append(m - 1)
         return lanes if len(lanes) == n else None
     legal = all(lane < m for lane in fields) and fields == sorted(set(fields))
     return fields if legal else None

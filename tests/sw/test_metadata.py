@@ -1,4 +1,5 @@
 from itertools import combinations, product
+from math import comb
 
 import pytest
 import torch
@@ -16,21 +17,32 @@ def every_mask(n: int, m: int) -> tuple[list[tuple[int, ...]], torch.Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("lanes", "bitmap", "index"), [((0, 1), 0b0011, 0b0100), ((2, 3), 0b1100, 0b1110)]
+    ("lanes", "bitmap", "index", "rank"),
+    [((0, 1), 0b0011, 0b0100, 0), ((2, 3), 0b1100, 0b1110, 5)],
 )
-def test_worked_examples(lanes, bitmap, index):
+def test_worked_examples(lanes, bitmap, index, rank):
     mask = torch.tensor([lane in lanes for lane in range(4)])
     assert naive.words(encode(mask, 2, "bitmap").tolist(), 1) == bitmap
+    assert naive.words(encode(mask, 2, "bitmap-implied").tolist(), 1) == bitmap & 0b0111
     assert naive.words(encode(mask, 2, "index").tolist(), 2) == index
+    assert encode(mask, 2, "enumerative").tolist() == [rank]
+
+
+def test_the_greatest_rank():
+    """It needs 61 bits; no sum on the way may need more than 63."""
+    mask = torch.arange(64) >= 32
+    assert encode(mask, 32, "enumerative").tolist() == [comb(64, 32) - 1]
+    again, error = decode(torch.tensor([[comb(64, 32) - 1], [comb(64, 32)]]), 32, 64, "enumerative")
+    assert torch.equal(again[0], mask)
+    assert error.tolist() == [False, True]
 
 
 @pytest.mark.parametrize(("n", "m"), PATTERNS)
 def test_every_mask(n, m):
     chosen, mask = every_mask(n, m)
-    assert encode(mask, n, "index").tolist() == [list(lanes) for lanes in chosen]
-    assert encode(mask, n, "bitmap").tolist() == [naive.bitmap(lanes, m) for lanes in chosen]
     for code in METADATA:
         fields = encode(mask, n, code)
+        assert fields.tolist() == [naive.write_meta(lanes, n, m, code) for lanes in chosen]
         assert fields.dtype == torch.int64
         again, error = decode(fields, n, m, code)
         assert torch.equal(again, mask)
@@ -42,8 +54,10 @@ def test_every_mask(n, m):
 @pytest.mark.parametrize(("n", "m"), [(2, 4), (1, 2), (3, 5), (1, 3), (4, 4), (3, 7)])
 def test_every_code(n, m, code):
     """Illegal codes raise the error and give an all-zero mask."""
-    size = 2 if code == "bitmap" else 1 << (m - 1).bit_length()
-    fields = list(product(range(size), repeat=m if code == "bitmap" else n))
+    count = {"bitmap": m, "bitmap-implied": m - 1, "index": n, "enumerative": 1}[code]
+    # Where there is but one rank, the port still has a bit.
+    size = 1 << max(1, naive.meta_width(n, m, code))
+    fields = list(product(range(size), repeat=count))
     mask, error = decode(torch.tensor(fields), n, m, code)
     named = [naive.read_meta(list(field), n, m, code) for field in fields]
     assert error.tolist() == [lanes is None for lanes in named]
@@ -56,7 +70,8 @@ def test_every_code(n, m, code):
 def test_batch_shapes(shape, code):
     mask = torch.tensor([False, True, True, False, True]).expand(*shape, 5)
     fields = encode(mask, 3, code)
-    assert fields.shape == (*shape, {"bitmap": 5, "index": 3}[code])
+    count = {"bitmap": 5, "bitmap-implied": 4, "index": 3, "enumerative": 1}[code]
+    assert fields.shape == (*shape, count)
     again, error = decode(fields, 3, 5, code)
     assert torch.equal(again, mask)
     assert error.shape == shape

@@ -6,7 +6,14 @@ import torch
 from hw.config import UnitConfig
 from hw.formats import FORMATS
 from sw.golden import scores, unit_model
-from sw.run_time import index_bits, pack_dense, padded_index, select_any_n, select_flexible
+from sw.run_time import (
+    any_rank,
+    code_bits,
+    pack_dense,
+    padded_index,
+    select_any_n,
+    select_flexible,
+)
 from tests.sw import naive
 
 #: Lists of patterns: those of the literature; one that does not fill its port; odd shares.
@@ -111,21 +118,35 @@ def test_dense(m):
             assert index == taken + rest
 
 
+@pytest.mark.parametrize("code", ["index", "bitmap-implied", "enumerative"])
 @pytest.mark.parametrize("patterns", LISTS)
-def test_index_bits(patterns):
+def test_code_bits(patterns, code):
     m = max(m for _, m in patterns)
-    longest = max(m // size * n * (size - 1).bit_length() for n, size in patterns)
+    config = UnitConfig(flexible=patterns, metadata=code)
     cases = [(keys, number) for keys in key_groups(m, 20, 3) for number in numbers_of(patterns)]
     mask = torch.tensor(
         [naive.bitmap(lanes(keys, number, patterns), m) for keys, number in cases],
         dtype=torch.bool,
     )
     pattern = torch.tensor([number for _, number in cases])
-    bits = index_bits(mask, pattern, patterns, longest)
+    bits = code_bits(mask, pattern, patterns, code, config.metadata_width)
     for (keys, number), row in zip(cases, bits.tolist(), strict=True):
-        fields = [lane for group in kept(keys, number, patterns) for lane in group]
-        width = (patterns[number][1] - 1).bit_length() if number < len(patterns) else 0
-        assert sum(bit << k for k, bit in enumerate(row)) == naive.words(fields, width)
+        expected: list[int] = []
+        for group in kept(keys, number, patterns):
+            n, size = patterns[number]
+            width = naive.meta_width(n, size, code)
+            for field in naive.write_meta(tuple(group), n, size, code):
+                expected += [field >> place & 1 for place in range(width)]
+        assert row == expected + [0] * (len(row) - len(expected))
+
+
+@pytest.mark.parametrize("m", [2, 5, 8])
+def test_any_rank(m):
+    """Every mask of m lanes has the rank among those with as many ones."""
+    for n in range(m + 1):
+        for rank, lanes in enumerate(naive.masks(n, m)):
+            mask = torch.tensor([naive.bitmap(list(lanes), m)], dtype=torch.bool)
+            assert any_rank(mask).tolist() == [[rank]]
 
 
 @pytest.mark.parametrize("dtype", FORMATS)
