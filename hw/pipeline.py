@@ -52,6 +52,23 @@ class Step:
     consumes: tuple[str, ...] = ()
     levels: int = 1
 
+    def beside(self, other: "Step", *, consumes: tuple[str, ...]) -> "Step":
+        """One step that does what both do, which read the same values.
+
+        Parameters
+        ----------
+        other
+            Must make other values.
+        consumes
+            What neither of them leaves to later steps.
+        """
+
+        def compute(m: Module, bundle: Bundle) -> Bundle:
+            return self.compute(m, bundle) | other.compute(m, bundle)
+
+        levels = max(self.levels, other.levels)
+        return Step(compute, {**self.produces, **other.produces}, consumes, levels)
+
 
 #: What a path that starts at a register, not at an input, loses to it, in two-input gates.
 LAUNCH_LEVELS = 5

@@ -1,5 +1,7 @@
 """Codes of the metadata: one function each way, one signature, one file each."""
 
+from dataclasses import replace
+
 from hw.config import UnitConfig
 from hw.metadata.bitmap import Bitmap
 from hw.metadata.bitmap_implied import BitmapImplied
@@ -37,13 +39,17 @@ def _create(name: str, n: int, m: int) -> MetadataCode:
 
 def encode_steps(code: MetadataCode) -> list[Step]:
     """Steps from ``mask`` alone to ``meta``."""
+    first, *others = code.write()
     if not code.writes_from_select:
-        return code.write()
-    return [*SlotSelect(n=code.n, m=code.m).steps(consumes=("mask",)), *code.write()]
+        return [replace(first, consumes=("mask",)), *others]
+    walk = SlotSelect(n=code.n, m=code.m).steps(consumes=("mask",))
+    return [*walk, replace(first, consumes=("select", "legal")), *others]
 
 
 def write_metadata(config: UnitConfig, *, window: int) -> list[Step]:
     """Steps of a sparsifier from ``mask``, ``select`` and ``listed`` to ``meta``.
+
+    Only the first of them reads mask and select.
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ class MetadataCode(ABC):
 
     @abstractmethod
     def write(self) -> list[Step]:
-        """Steps from ``mask`` (and ``select``) to ``meta``; both stay alive."""
+        """Steps from ``mask`` (and ``select``) to ``meta``; only the first of them reads these."""
 
     @abstractmethod
     def read_mask(self) -> list[Step]:

@@ -28,6 +28,11 @@ def constant_of(cases: Sequence[tuple[Value, int]]) -> Value:
     return Cat(bits)
 
 
+def _bits(largest: int, limit: int) -> int:
+    """Bits of a number of at most `largest`; no more than `limit`, which the whole sum has."""
+    return min(max(1, largest.bit_length()), limit)
+
+
 class Enumerative(MetadataCode):
     """The combinatorial number system: rank = sum over k = 1 .. N of C(c_k, k).
 
@@ -58,37 +63,43 @@ class Enumerative(MetadataCode):
 
         Where fewer than `n` slots are taken the others add nothing.
         """
+        lanes = [range(slot, min(slot + window, self.m)) for slot in range(self.n)]
 
         def terms(m: Module, bundle: Bundle) -> Bundle:
             numbers = []
-            for slot in range(self.n):
+            for slot, own in enumerate(lanes):
                 start = slot * window
-                lanes = range(slot, min(slot + window, self.m))
-                select = bundle["select"][start : start + len(lanes)]
-                cases = [(bit, comb(j, slot + 1)) for bit, j in zip(select, lanes, strict=True)]
-                term = Signal(width, name=f"term{slot}")
-                m.d.comb += term.eq(constant_of(cases))
-                numbers.append(term)
+                select = bundle["select"][start : start + len(own)]
+                cases = [(bit, comb(j, slot + 1)) for bit, j in zip(select, own, strict=True)]
+                numbers.append(named(m, f"term{slot}", constant_of(cases)))
             return {"terms": numbers}
 
-        def level(number: int, count: int) -> Step:
+        def level(number: int, largest: Sequence[int]) -> Step:
+            """Add pairs of numbers, none above its `largest`."""
+
             def compute(m: Module, bundle: Bundle) -> Bundle:
                 sums = []
-                for i in range(0, count, 2):
-                    total = Signal(width, name=f"rank_level{number}_{i // 2}")
-                    m.d.comb += total.eq(reduce(add, bundle["terms"][i : i + 2]))
+                for k, limit in enumerate(largest):
+                    total = Signal(_bits(limit, width), name=f"rank_level{number}_{k}")
+                    m.d.comb += total.eq(reduce(add, bundle["terms"][2 * k : 2 * k + 2]))
                     sums.append(total)
                 return {"terms": sums}
 
-            return Step(compute, {"terms": -(-count // 2) * width}, (), width.bit_length() + 2)
+            sizes = [_bits(limit, width) for limit in largest]
+            return Step(compute, {"terms": sum(sizes)}, (), 2 * max(sizes).bit_length())
 
-        steps = [Step(terms, {"terms": self.n * width}, (), window.bit_length() + 1)]
-        count = self.n
-        while count > 1:
-            steps.append(level(len(steps), count))
-            count = -(-count // 2)
-        done = Step(lambda _, bundle: {"meta": bundle["terms"]}, {"meta": width}, ("terms",), 0)
-        return [*steps, done]
+        largest = [comb(own[-1], slot + 1) for slot, own in enumerate(lanes)]
+        sizes = sum(_bits(limit, width) for limit in largest)
+        steps = [Step(terms, {"terms": sizes}, (), window.bit_length() + 1)]
+        while len(largest) > 1:
+            largest = [sum(largest[i : i + 2]) for i in range(0, len(largest), 2)]
+            steps.append(level(len(steps), largest))
+
+        def finish(_: Module, bundle: Bundle) -> Bundle:
+            rank = bundle["terms"][0]
+            return {"meta": [Cat(rank, Const(0, width))[:width]]}
+
+        return [*steps, Step(finish, {"meta": width}, ("terms",), levels=0)]
 
     @property
     def _width(self) -> int:

@@ -31,17 +31,11 @@ def sparsifier_unit(config: UnitConfig) -> wiring.Component:
         return {"values": [named(module, f"value{k}", v) for k, v in enumerate(values)]}
 
     select = SlotSelect(n=slots, m=m, least=config.kept_counts[0])
+    levels = 1 + (m - config.kept_counts[0]).bit_length()
+    describe, *others = write_metadata(config, window=select.window)
+    # What is left of a group after both is its values and what becomes of its metadata.
+    spent = (*describe.consumes, "data", "mask", "select", "legal")
+    packed = Step(pack, {"values": slots * width}, levels=levels).beside(describe, consumes=spent)
     return selection_unit(
-        config,
-        before=remember_pattern(config),
-        after=[
-            *select.steps(),
-            *write_metadata(config, window=select.window),
-            Step(
-                pack,
-                {"values": slots * width},
-                ("data", "mask", "select", "legal"),
-                levels=1 + (m - config.kept_counts[0]).bit_length(),
-            ),
-        ],
+        config, before=remember_pattern(config), after=[*select.steps(), packed, *others]
     )
