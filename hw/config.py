@@ -13,10 +13,12 @@ from hw.verilog_keywords import VERILOG_KEYWORDS
 
 __all__ = [
     "GOALS",
+    "LAYOUTS",
     "METADATA",
     "OVERFLOWS",
     "SELECTORS",
     "UNITS",
+    "WORDS",
     "ConfigError",
     "UnitConfig",
     "metadata_bits",
@@ -30,6 +32,8 @@ UNITS: dict[str, str] = {
     "encoder": "mask to metadata",
     "decoder": "metadata to mask, illegal codes reported",
     "decompressor": "packed activations and metadata back to dense groups",
+    "packer": "packed activations and metadata to words without gaps",
+    "unpacker": "words without gaps back to packed activations and metadata",
     "pe": "sparse dot product of packed activations with dense weights",
 }
 
@@ -48,11 +52,20 @@ _RUN_TIME_SELECTOR = "compare_matrix"
 #: Units that have a selector.
 _SELECTING_UNITS = ("sparsifier", "selector")
 
+#: Units with a packed stream.
+_PACKING_UNITS = ("packer", "unpacker")
+
 #: What `selector="auto"` aims at.
 GOALS: tuple[str, ...] = ("area", "delay", "density")
 
 #: Codes of the metadata.
 METADATA: tuple[str, ...] = ("bitmap", "index", "bitmap-implied", "enumerative")
+
+#: How a packed stream holds values and metadata: group by group, or in two streams.
+LAYOUTS: tuple[str, ...] = ("interleaved", "split")
+
+#: Bits of one word of a packed stream.
+WORDS: tuple[int, ...] = (32, 64, 128, 256, 512)
 
 #: What an accumulator does beyond its range.
 OVERFLOWS: tuple[str, ...] = ("wrap", "saturate")
@@ -74,6 +87,8 @@ _PARAMETERS: dict[str, tuple[str, ...]] = {
     "encoder": ("metadata", "pipeline"),
     "decoder": ("metadata", "pipeline"),
     "decompressor": ("dtype", "metadata", "pipeline"),
+    "packer": ("dtype", "metadata", "word", "layout"),
+    "unpacker": ("dtype", "metadata", "word", "layout"),
     "pe": (
         "dtype", "weight_dtype", "metadata", "acc_width", "overflow", "check", "pipeline",
     ),
@@ -160,6 +175,10 @@ class UnitConfig:
         Register stages between input and output: the latency in cycles.  0 is combinational, 1
         registers the outputs.  A PE has at least 1, its accumulator.  ``auto``, where there is a
         selector: what was measured to be best for the goal; the attribute then holds that number.
+    word
+        Bits of one word of a packed stream, one of `WORDS`.
+    layout
+        One of `LAYOUTS`: how a packed stream holds values and metadata.
     weight_dtype
         Number format of a PE's weights; None: the activations' format.
     acc_width
@@ -192,6 +211,8 @@ class UnitConfig:
     input_register: bool = False
     metadata: str = "bitmap"
     pipeline: int | str = 1
+    word: int = 64
+    layout: str = "interleaved"
     weight_dtype: str | None = None
     acc_width: int = 32
     overflow: str = "wrap"
@@ -201,7 +222,7 @@ class UnitConfig:
     def __post_init__(self) -> None:
         if self.flexible is not None:
             self._set_flexible()
-        integers = ["n", "m", "acc_width"]
+        integers = ["n", "m", "acc_width", "word"]
         if self.pipeline != "auto":
             integers.append("pipeline")
         if self.score_bits is not None:
@@ -223,6 +244,10 @@ class UnitConfig:
         self._check_choice("goal", GOALS)
         self._check_choice("metadata", METADATA)
         self._check_choice("overflow", OVERFLOWS)
+        self._check_choice("layout", LAYOUTS)
+        if self.word not in WORDS:
+            words = ", ".join(map(str, WORDS))
+            raise ConfigError("word", f"must be one of {words}, not {self.word}")
         if self.weight_dtype is not None:
             self._check_choice("weight_dtype", FORMATS)
         if self.score_bits is not None:
@@ -293,10 +318,25 @@ class UnitConfig:
                     f"must be a number in a unit without a selector, not 'auto' in {self.unit!r}",
                 )
             object.__setattr__(self, "pipeline", self._chosen[1])
-        if self.unit == "pe":
+        if self.unit in _PACKING_UNITS:
+            self._check_range("pipeline", 1, 1, f" in a {self.unit}, whose buffer is the stage")
+            self._check_packed()
+        elif self.unit == "pe":
             self._check_range("pipeline", 1, MAX_PIPELINE, " in a pe, whose accumulator is a stage")
         else:
             self._check_range("pipeline", 0, MAX_PIPELINE)
+
+    def _check_packed(self) -> None:
+        """A byte count tells how many groups there are, and no stream is without bits."""
+        bits = self.group_bits - (self.metadata_bits if self.layout == "split" else 0)
+        if bits < 8:
+            raise ConfigError(
+                "n",
+                f"must make groups of at least 8 bits in a {self.unit}, so that bytes tell how "
+                f"many they are, not {bits}",
+            )
+        if self.layout == "split" and not self.metadata_bits:
+            raise ConfigError("layout", "must be interleaved where metadata has no bits, not split")
 
     def _check_choice(self, parameter: str, choices: Any, where: str = "") -> None:
         value = getattr(self, parameter)
@@ -341,6 +381,11 @@ class UnitConfig:
     def metadata_width(self) -> int:
         """Bits of the ports that hold the metadata: no port has less than one."""
         return max(1, self.metadata_bits)
+
+    @property
+    def group_bits(self) -> int:
+        """Bits of one group, values and metadata, in a packed stream."""
+        return self.n * self.format.width + self.metadata_bits
 
     @property
     def key_width(self) -> int:
