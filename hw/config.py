@@ -459,7 +459,12 @@ class UnitConfig:
 
     @property
     def initiation_interval(self) -> int:
-        """Cycles from one group to the next when nothing stalls."""
+        """Cycles from one input to the next when nothing stalls: an unpacker takes words."""
+        if self.unit in _PACKING_UNITS:
+            # A word a cycle, or a group, whichever is the larger; at most, not on the average.
+            bits = self.n * self.format.width if self.layout == "split" else self.group_bits
+            ratio = (bits, self.word) if self.unit == "packer" else (self.word, bits)
+            return max(1, -(-ratio[0] // ratio[1]))
         return serial_cycles(m=self.m, key_width=self.key_width) + 1 if self.is_serial else 1
 
     @property

@@ -15,7 +15,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import UNITS, UnitConfig
-from hw.ports import input_payload, output_payload, ports
+from hw.ports import input_streams, output_streams, ports
 from hw.units import create_unit
 from hw.version import VERSION
 
@@ -79,16 +79,20 @@ class Top(wiring.Component):
         m.domains.sync = domain = ClockDomain("sync")
         domain.clk, domain.rst = self.clk, self.rst
         m.submodules[self._config.unit] = unit = create_unit(self._config)
-        m.d.comb += [
-            unit.i.valid.eq(self.i_valid),
-            self.i_ready.eq(unit.i.ready),
-            self.o_valid.eq(unit.o.valid),
-            unit.o.ready.eq(self.o_ready),
-        ]
-        for name in input_payload(self._config):
-            m.d.comb += unit.i.payload[name].eq(getattr(self, f"i_{name}"))
-        for name in output_payload(self._config):
-            m.d.comb += getattr(self, f"o_{name}").eq(unit.o.payload[name])
+        for prefix, payload in input_streams(self._config).items():
+            source = getattr(unit, prefix)
+            m.d.comb += [
+                source.valid.eq(getattr(self, f"{prefix}_valid")),
+                getattr(self, f"{prefix}_ready").eq(source.ready),
+                *(source.payload[name].eq(getattr(self, f"i_{name}")) for name in payload),
+            ]
+        for prefix, payload in output_streams(self._config).items():
+            sink = getattr(unit, prefix)
+            m.d.comb += [
+                getattr(self, f"{prefix}_valid").eq(sink.valid),
+                sink.ready.eq(getattr(self, f"{prefix}_ready")),
+                *(getattr(self, f"o_{name}").eq(sink.payload[name]) for name in payload),
+            ]
         return m
 
 

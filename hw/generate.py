@@ -9,7 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hw.cli import CommandParser, parse_patterns
-from hw.config import GOALS, METADATA, OVERFLOWS, SELECTORS, UNITS, ConfigError, UnitConfig
+from hw.config import (
+    GOALS,
+    LAYOUTS,
+    METADATA,
+    OVERFLOWS,
+    SELECTORS,
+    UNITS,
+    WORDS,
+    ConfigError,
+    UnitConfig,
+)
 from hw.files import write_files
 from hw.formats import FORMATS, INTEGER_FORMATS
 
@@ -17,8 +27,11 @@ __all__ = ["main"]
 
 _PROG = "python -m hw.generate"
 
-#: Options that are refused, not ignored, by units that have no use for them.
-_PE_ONLY = ("weight_dtype", "acc_width", "overflow", "check")
+#: Options that are refused, not ignored, by units that have no use for them: those that have.
+_ONLY = {
+    **dict.fromkeys(("weight_dtype", "acc_width", "overflow", "check"), "pe"),
+    **dict.fromkeys(("word", "layout"), "packer or unpacker"),
+}
 
 
 def _stages(text: str) -> int | str:
@@ -67,6 +80,13 @@ def _parser() -> CommandParser:
         help="register stages, the latency in cycles; 0 is combinational; auto: best for the goal "
         "(default: 1)",
     )
+    add(
+        "--word",
+        type=int,
+        metavar="BITS",
+        help=f"packer, unpacker: {', '.join(map(str, WORDS))} (default: 64)",
+    )
+    add("--layout", help=f"packer, unpacker: {', '.join(LAYOUTS)} (default: interleaved)")
     add("--weight-dtype", help=f"pe: {', '.join(INTEGER_FORMATS)} (default: as --dtype)")
     add("--acc-width", type=int, metavar="BITS", help="pe: accumulator (default: 32)")
     add("--overflow", help=f"pe: {', '.join(OVERFLOWS)} (default: wrap)")
@@ -92,10 +112,10 @@ def _config(parser: CommandParser, options: dict[str, object]) -> UnitConfig:
         if error.parameter == "dtype" and "dtype" not in options:
             parser.error(f"--dtype {error.rule}, the default")
         parser.error(f"--{error.parameter.replace('_', '-')} {error.rule}")
-    for option in _PE_ONLY:
+    for option, units in _ONLY.items():
         if option in options and option not in config.parameters:
             parser.error(
-                f"--{option.replace('_', '-')} must go with --unit pe, not {config.unit!r}"
+                f"--{option.replace('_', '-')} must go with --unit {units}, not {config.unit!r}"
             )
     return config
 

@@ -6,7 +6,15 @@ from typing import Any, Literal
 
 from hw.config import UnitConfig
 
-__all__ = ["Field", "Port", "input_payload", "output_payload", "ports"]
+__all__ = [
+    "Field",
+    "Port",
+    "input_payload",
+    "input_streams",
+    "output_payload",
+    "output_streams",
+    "ports",
+]
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,8 @@ class Port:
 def _fields(config: UnitConfig) -> dict[str, Field]:
     """The content of every payload port, by its name without direction."""
     width = config.format.width
+    word = Field("byte", config.word // 8, 8, "unsigned")
+    byte_count = Field("bytes", 1, (config.word // 8).bit_length(), "unsigned")
     return {
         "data": Field("lane", config.m, width, config.dtype),
         "mask": Field("lane", config.m, 1, "bit"),
@@ -69,6 +79,11 @@ def _fields(config: UnitConfig) -> dict[str, Field]:
         "last": Field("last", 1, 1, "bit"),
         "error": Field("error", 1, 1, "bit"),
         "sum": Field("sum", 1, config.acc_width, "signed"),
+        "meta_data": word,
+        "meta_bytes": byte_count,
+        "meta_last": Field("last", 1, 1, "bit"),
+        "word": word,
+        "bytes": byte_count,
     }
 
 
@@ -92,12 +107,17 @@ _PAYLOADS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "encoder": (("mask",), ("meta",)),
     "decoder": (("meta",), ("mask", "error")),
     "decompressor": (("values", "meta", "last"), ("data", "last", "error")),
+    "packer": (("values", "meta", "last"), ("data", "bytes", "last")),
+    "unpacker": (("data", "bytes", "last"), ("values", "meta", "last")),
     "pe": (("values", "meta", "weights", "last"), ("sum", "error")),
 }
 
 
 def _payload(config: UnitConfig, names: Sequence[str]) -> dict[str, Field]:
     fields = _fields(config)
+    if "bytes" in names:
+        # A word of the packed stream, not a group.
+        fields["data"] = fields["word"]
     return {name: fields[name] for name in names}
 
 
@@ -116,6 +136,27 @@ def output_payload(config: UnitConfig) -> dict[str, Field]:
     return _payload(config, _PAYLOADS[config.unit][1])
 
 
+def input_streams(config: UnitConfig) -> dict[str, dict[str, Field]]:
+    """Content of all input streams, by the prefix of their ``valid`` and ``ready``.
+
+    A port is called ``i_`` and its name here, in whichever stream it is.
+    """
+    return {"i": input_payload(config), **_second_stream(config, "i", "unpacker")}
+
+
+def output_streams(config: UnitConfig) -> dict[str, dict[str, Field]]:
+    """Content of all output streams, by the prefix of their ``valid`` and ``ready``."""
+    return {"o": output_payload(config), **_second_stream(config, "o", "packer")}
+
+
+def _second_stream(config: UnitConfig, prefix: str, unit: str) -> dict[str, dict[str, Field]]:
+    """That of the metadata of a split packed stream."""
+    if config.unit != unit or config.layout != "split":
+        return {}
+    names = ("meta_data", "meta_bytes", "meta_last")
+    return {f"{prefix}_meta": _payload(config, names)}
+
+
 def ports(config: UnitConfig) -> tuple[Port, ...]:
     """All ports of the top module, in the order of the manifest."""
 
@@ -123,13 +164,13 @@ def ports(config: UnitConfig) -> tuple[Port, ...]:
         return Port(name, direction, field.count * field.width, (field,))
 
     bit = {name: Field(name, 1, 1, "bit") for name in ("clock", "reset", "valid", "ready")}
-    return (
-        port("clk", "input", bit["clock"]),
-        port("rst", "input", bit["reset"]),
-        port("i_valid", "input", bit["valid"]),
-        port("i_ready", "output", bit["ready"]),
-        *(port(f"i_{name}", "input", field) for name, field in input_payload(config).items()),
-        port("o_valid", "output", bit["valid"]),
-        port("o_ready", "input", bit["ready"]),
-        *(port(f"o_{name}", "output", field) for name, field in output_payload(config).items()),
-    )
+    result = [port("clk", "input", bit["clock"]), port("rst", "input", bit["reset"])]
+    for prefix, payload in input_streams(config).items():
+        result.append(port(f"{prefix}_valid", "input", bit["valid"]))
+        result.append(port(f"{prefix}_ready", "output", bit["ready"]))
+        result += [port(f"i_{name}", "input", field) for name, field in payload.items()]
+    for prefix, payload in output_streams(config).items():
+        result.append(port(f"{prefix}_valid", "output", bit["valid"]))
+        result.append(port(f"{prefix}_ready", "input", bit["ready"]))
+        result += [port(f"o_{name}", "output", field) for name, field in payload.items()]
+    return tuple(result)

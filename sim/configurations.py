@@ -1,6 +1,6 @@
 """What the benches cover: patterns, formats, codes and pipelines of every unit."""
 
-from hw.config import METADATA, SELECTORS, UnitConfig
+from hw.config import LAYOUTS, METADATA, SELECTORS, WORDS, UnitConfig
 from hw.formats import FORMATS, INTEGER_FORMATS
 
 __all__ = ["ALL_PATTERNS", "MAIN_PATTERNS", "configurations", "counts_for"]
@@ -174,6 +174,32 @@ def _decompressors() -> list[UnitConfig]:
     ]
 
 
+def _packers(unit: str) -> list[UnitConfig]:
+    """Groups smaller and larger than a word, of sizes with small and large common divisors."""
+    return [
+        *(
+            _config(_USUAL, unit=unit, word=word, layout=layout, metadata=metadata)
+            for word, metadata in zip(WORDS, (*METADATA, "enumerative"), strict=True)
+            for layout in LAYOUTS
+        ),
+        *(
+            _config(pattern, unit=unit, dtype=dtype, word=word, layout=layout, metadata=metadata)
+            for pattern, dtype, word, layout, metadata in (
+                ((2, 4), "int4", 32, "interleaved", "enumerative"),
+                ((2, 4), "int4", 64, "split", "enumerative"),
+                ((2, 4), "bf16", 512, "interleaved", "index"),
+                ((2, 4), "int8", 32, "interleaved", "bitmap"),
+                ((3, 7), "int4", 32, "interleaved", "enumerative"),
+                ((3, 7), "int8", 128, "split", "bitmap-implied"),
+                ((5, 5), "bf16", 64, "interleaved", "enumerative"),
+                ((16, 32), "bf16", 64, "split", "index"),
+                ((16, 32), "fp8_e4m3", 256, "interleaved", "enumerative"),
+                ((1, 16), "int8", 32, "interleaved", "index"),
+            )
+        ),
+    ]
+
+
 def _pes() -> list[UnitConfig]:
     common: dict[str, object] = {"unit": "pe"}
     return [
@@ -212,6 +238,8 @@ def configurations(unit: str) -> list[UnitConfig]:
         return _coders(unit)
     if unit == "decompressor":
         return _decompressors()
+    if unit in ("packer", "unpacker"):
+        return _packers(unit)
     return {"sparsifier": _sparsifiers, "selector": _selectors, "pe": _pes}[unit]()
 
 

@@ -1,5 +1,6 @@
 """What the benches send: random, tie-heavy, corner and captured payloads."""
 
+from dataclasses import replace
 from itertools import combinations
 from math import comb
 
@@ -8,7 +9,7 @@ import torch
 from hw.config import UnitConfig
 from hw.formats import NumberFormat
 from sw.activations import read_activations
-from sw.golden import Payload, sparsify
+from sw.golden import Payload, sparsify, unit_model
 from sw.metadata import encode
 from sw.quantize import code_groups
 
@@ -18,8 +19,10 @@ __all__ = ["KINDS", "stimuli"]
 #: numbers of a format and groups of them.  captured: a language model's activations.
 KINDS = ("random", "ties", "corners", "captured")
 
-#: Above this many masks of a pattern a random choice is sent.
+#: Above this many masks of a pattern a random choice is sent: where masks are all that goes in, or
+#: metadata is all; elsewhere.
 ALL_MASKS = 20_000
+MANY_MASKS = 1_000
 
 
 def _special_codes(number_format: NumberFormat) -> list[int]:
@@ -84,7 +87,8 @@ def _masks(
 ) -> torch.Tensor:
     """Masks with exactly n ones (count, m): all of them for ``corners`` where they are few."""
     n, m = config.n, config.m
-    if kind == "corners" and comb(m, n) <= ALL_MASKS:
+    limit = ALL_MASKS if config.unit in ("encoder", "decoder", "pe") else MANY_MASKS
+    if kind == "corners" and comb(m, n) <= limit:
         lanes = torch.tensor(list(combinations(range(m), n)))
         masks = torch.zeros(len(lanes), m, dtype=torch.bool).scatter(-1, lanes, True)
         return masks[torch.arange(max(count, len(masks))) % len(masks)]
@@ -131,6 +135,20 @@ def _operands(
     return torch.randint(1 << number_format.width, shape, generator=generator)
 
 
+def _packed_words(config: UnitConfig, groups: Payload, generator: torch.Generator) -> Payload:
+    """The words of some groups; behind a token's end, and where bytes do not count, is garbage."""
+    words = unit_model(replace(config, unit="packer"))(groups)
+    for prefix in ("", "meta_"):
+        if f"{prefix}data" not in words:
+            continue
+        data, counts, last = (words[f"{prefix}{name}"] for name in ("data", "bytes", "last"))
+        garbage = torch.randint(256, data.shape, generator=generator)
+        words[f"{prefix}data"] = torch.where(torch.arange(data.shape[-1]) < counts, data, garbage)
+        anything = torch.randint(config.word // 8 + 1, counts.shape, generator=generator)
+        words[f"{prefix}bytes"] = torch.where(last.bool(), counts, anything)
+    return words
+
+
 def stimuli(
     config: UnitConfig, kind: str, count: int, seed: int, captured: str | None = None
 ) -> Payload:
@@ -163,6 +181,14 @@ def stimuli(
         }
     if config.unit == "encoder":
         return {"mask": _masks(config, kind, count, generator, captured).to(torch.int64)}
+    if config.unit in ("packer", "unpacker"):
+        meta = encode(_masks(config, kind, count, generator, captured), config.n, config.metadata)
+        groups = {
+            "values": _operands(config.format, kind, (len(meta), config.n), generator),
+            "meta": meta,
+            "last": _ends(len(meta), 8, generator),
+        }
+        return groups if config.unit == "packer" else _packed_words(config, groups, generator)
     if config.unit == "decompressor":
         meta = _metadata(config, kind, count, generator, captured, illegal=True)
         values = _operands(config.format, kind, (len(meta), config.n), generator)

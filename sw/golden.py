@@ -12,6 +12,7 @@ from hw.config import UnitConfig
 from sw.codes import magnitude_keys, signed
 from sw.dot_product import accumulate, group_dot_product
 from sw.metadata import decode, encode
+from sw.packed import PackedFormat
 from sw.packing import pack, unpack
 from sw.run_time import (
     any_rank,
@@ -22,6 +23,7 @@ from sw.run_time import (
     select_flexible,
 )
 from sw.selection import select
+from sw.word_stream import pack_words, unpack_words
 
 __all__ = ["Payload", "scores", "sparsify", "unit_model"]
 
@@ -121,12 +123,42 @@ def _pe(config: UnitConfig, inputs: Payload) -> Payload:
     return {"sum": sums.unsqueeze(-1), "error": errors.unsqueeze(-1)}
 
 
+def _packed(config: UnitConfig) -> PackedFormat:
+    return PackedFormat(
+        n=config.n, m=config.m, dtype=config.dtype, metadata=config.metadata, layout=config.layout
+    )
+
+
+def _packer(config: UnitConfig, inputs: Payload) -> Payload:
+    streams = pack_words(
+        inputs["values"], inputs["meta"], inputs["last"], _packed(config), config.word
+    )
+    columns = [column for words in streams for column in words]
+    return dict(zip([*_WORDS, *_META_WORDS], columns, strict=False))
+
+
+def _unpacker(config: UnitConfig, inputs: Payload) -> Payload:
+    streams = [
+        (inputs[data], inputs[counts], inputs[last])
+        for data, counts, last in (_WORDS, _META_WORDS)
+        if data in inputs
+    ]
+    values, fields, last = unpack_words(streams, _packed(config))
+    return {"values": values, "meta": fields, "last": last}
+
+
+#: Columns of a stream of words, and of the second one.
+_WORDS = ("data", "bytes", "last")
+_META_WORDS = ("meta_data", "meta_bytes", "meta_last")
+
 _MODELS: dict[str, Callable[[UnitConfig, Payload], Payload]] = {
     "sparsifier": _sparsifier,
     "selector": _selector,
     "encoder": _encoder,
     "decoder": _decoder,
     "decompressor": _decompressor,
+    "packer": _packer,
+    "unpacker": _unpacker,
     "pe": _pe,
 }
 
@@ -134,7 +166,9 @@ _MODELS: dict[str, Callable[[UnitConfig, Payload], Payload]] = {
 def unit_model(config: UnitConfig) -> Callable[[Payload], Payload]:
     """The function of a unit on whole streams: input payload to output payload.
 
-    A PE starts from reset and gives one transfer a reduction; all other units one a transfer.
+    A PE starts from reset and gives one transfer a reduction, a packer a word and an unpacker a
+    group for so many bits; all other units one a transfer.  Where there are two streams the columns
+    of the second one are called ``meta_...``, and may have another length.
     """
     model = _MODELS[config.unit]
     return lambda inputs: model(config, inputs)

@@ -20,7 +20,7 @@ import torch
 from hw.config import LAYOUTS, UnitConfig, metadata_bits
 from hw.formats import FORMATS
 
-__all__ = ["PackedFormat", "pack_tokens", "unpack_token"]
+__all__ = ["PackedFormat", "pack_tokens", "unpack_bits", "unpack_token"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +67,12 @@ class PackedFormat:
         return metadata_bits(self.metadata, self.n, self.m)
 
     @property
+    def stream_bits(self) -> tuple[int, ...]:
+        """Bits of a group in each stream."""
+        sizes = (self.value_bits, self.metadata_bits)
+        return sizes if self.layout == "split" else (sum(sizes),)
+
+    @property
     def field_count(self) -> int:
         """Fields of the metadata of a group, as `sw.metadata.encode` gives them."""
         counts = {"bitmap": self.m, "bitmap-implied": self.m - 1, "index": self.n}
@@ -74,10 +80,7 @@ class PackedFormat:
 
     def byte_counts(self, groups: int) -> tuple[int, ...]:
         """Bytes of a token of so many groups: of the one string, or of values and metadata."""
-        streams: tuple[int, ...] = (self.value_bits, self.metadata_bits)
-        if self.layout == "interleaved":
-            streams = (sum(streams),)
-        return tuple(-(-groups * bits // 8) for bits in streams)
+        return tuple(-(-groups * bits // 8) for bits in self.stream_bits)
 
 
 def _bits(codes: torch.Tensor, width: int) -> np.ndarray:
@@ -135,18 +138,22 @@ def unpack_token(
     lengths, expected = tuple(map(len, token)), packed.byte_counts(groups)
     if lengths != expected:
         raise ValueError(f"token must have {expected} bytes for {groups} groups, not {lengths}")
-    sizes: tuple[int, ...] = (packed.value_bits, packed.metadata_bits)
-    if packed.layout == "interleaved":
-        sizes = (sum(sizes),)
     streams = [
         np.unpackbits(np.frombuffer(text, np.uint8), bitorder="little")[: groups * size].reshape(
             groups, size
         )
-        for text, size in zip(token, sizes, strict=True)
+        for text, size in zip(token, packed.stream_bits, strict=True)
     ]
+    return unpack_bits(streams, packed)
+
+
+def unpack_bits(
+    streams: Sequence[np.ndarray], packed: PackedFormat
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Codes (groups, n) and metadata (groups, fields) of the bits (groups, size) of each stream."""
     if packed.layout == "interleaved":
         (whole,) = streams
-        streams = [whole[:, packed.metadata_bits :], whole[:, : packed.metadata_bits]]
+        streams = (whole[:, packed.metadata_bits :], whole[:, : packed.metadata_bits])
     values = _codes(streams[0], packed.n, packed.value_bits // packed.n)
     fields = _codes(streams[1], packed.field_count, packed.metadata_bits // packed.field_count)
     return values, fields

@@ -8,9 +8,11 @@ from hw.config import UnitConfig
 from hw.units.decoder import DecoderUnit
 from hw.units.decompressor import DecompressorUnit
 from hw.units.encoder import EncoderUnit
+from hw.units.packer import PackerUnit
 from hw.units.pe import PeUnit
 from hw.units.selector import selector_unit
 from hw.units.sparsifier import sparsifier_unit
+from hw.units.unpacker import UnpackerUnit
 
 __all__ = ["create_unit"]
 
@@ -20,6 +22,8 @@ _UNITS: dict[str, Callable[[UnitConfig], wiring.Component]] = {
     "encoder": EncoderUnit,
     "decoder": DecoderUnit,
     "decompressor": DecompressorUnit,
+    "packer": PackerUnit,
+    "unpacker": UnpackerUnit,
     "pe": PeUnit,
 }
 

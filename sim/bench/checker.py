@@ -1,13 +1,16 @@
 """What compares the transfers of a unit with those of its golden model."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from hw.config import UnitConfig
-from hw.ports import input_payload, output_payload
+from hw.ports import input_streams, output_streams
 from sim.words import payload_codes, payload_words
-from sw.golden import unit_model
+from sw.golden import Payload, unit_model
 
-__all__ = ["Checker"]
+__all__ = ["Checker", "Transfers"]
+
+#: Payloads in order, by the prefix of their stream.
+Transfers = Mapping[str, Sequence[tuple[int, ...]]]
 
 #: Mismatches that a message shows.
 SHOWN = 5
@@ -16,7 +19,7 @@ SHOWN = 5
 class Checker:
     """Compares in order and bit for bit.
 
-    The golden model is fed with what the input monitor saw, not with what was meant to be sent.
+    The golden model is fed with what the input monitors saw, not with what was meant to be sent.
 
     Attributes
     ----------
@@ -25,23 +28,21 @@ class Checker:
     """
 
     def __init__(self, config: UnitConfig) -> None:
-        self._inputs = input_payload(config)
-        self._outputs = output_payload(config)
+        self._inputs = input_streams(config)
+        self._outputs = output_streams(config)
         self._model = unit_model(config)
         self.checked = 0
         self.mismatched = 0
 
-    def expected(self, received: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    def expected(self, received: Transfers) -> dict[str, list[tuple[int, ...]]]:
         """Output transfers that the golden model makes of the input transfers."""
-        return payload_words(self._model(payload_codes(received, self._inputs)), self._outputs)
+        inputs: Payload = {}
+        for prefix, fields in self._inputs.items():
+            inputs |= payload_codes(received[prefix], fields)
+        outputs = self._model(inputs)
+        return {prefix: payload_words(outputs, fields) for prefix, fields in self._outputs.items()}
 
-    def check(
-        self,
-        received: Sequence[tuple[int, ...]],
-        actual: Sequence[tuple[int, ...]],
-        *,
-        partial: bool = False,
-    ) -> None:
+    def check(self, received: Transfers, actual: Transfers, *, partial: bool = False) -> None:
         """Fail unless the outputs are exactly those of the inputs.
 
         Parameters
@@ -53,14 +54,24 @@ class Checker:
         partial
             Whether outputs may be missing at the end, as when a reset cuts a stream short.
         """
-        expected = self.expected(received)
+        for prefix, expected in self.expected(received).items():
+            self._check(prefix, actual[prefix], expected, partial=partial)
+
+    def _check(
+        self,
+        prefix: str,
+        actual: Sequence[tuple[int, ...]],
+        expected: Sequence[tuple[int, ...]],
+        *,
+        partial: bool,
+    ) -> None:
         wrong = [
             i for i, (a, b) in enumerate(zip(actual, expected, strict=False)) if a != b
         ]  # fmt: skip
         self.checked += min(len(actual), len(expected))
         self.mismatched += len(wrong)
         messages = [
-            f"output {i}: {self._text(actual[i])}, not {self._text(expected[i])}"
+            f"output {i}: {self._text(prefix, actual[i])}, not {self._text(prefix, expected[i])}"
             for i in wrong[:SHOWN]
         ]
         assert not wrong, f"{len(wrong)} of {len(expected)} outputs differ:\n" + "\n".join(messages)
@@ -71,7 +82,6 @@ class Checker:
         else:
             assert len(actual) == len(expected), f"{len(actual)} outputs, {len(expected)} expected"
 
-    def _text(self, word: tuple[int, ...]) -> str:
-        return " ".join(
-            f"{name}={value:#x}" for name, value in zip(self._outputs, word, strict=True)
-        )
+    def _text(self, prefix: str, word: tuple[int, ...]) -> str:
+        names = self._outputs[prefix]
+        return " ".join(f"{name}={value:#x}" for name, value in zip(names, word, strict=True))

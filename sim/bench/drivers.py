@@ -35,6 +35,8 @@ class Source:
     ----------
     dut
         The unit.
+    prefix
+        ``i``, or that of a further input stream.
     names
         Payload ports in the order of the tuples sent.
     seed
@@ -46,10 +48,10 @@ class Source:
         Payloads sent so far.
     """
 
-    def __init__(self, dut: Any, names: Sequence[str], seed: int) -> None:
+    def __init__(self, dut: Any, prefix: str, names: Sequence[str], seed: int) -> None:
         self._clk = dut.clk
-        self._valid = dut.i_valid
-        self._ready = dut.i_ready
+        self._valid = getattr(dut, f"{prefix}_valid")
+        self._ready = getattr(dut, f"{prefix}_ready")
         self._rst = dut.rst
         self._payload = [getattr(dut, f"i_{name}") for name in names]
         self._widths = [len(handle) for handle in self._payload]
@@ -81,11 +83,15 @@ class Source:
 
 
 class Sink:
-    """Drives ``o_ready``."""
+    """Drives ``o_ready``, or the ``ready`` of a further output stream."""
 
-    def __init__(self, dut: Any) -> None:
+    def __init__(self, dut: Any, prefix: str) -> None:
         self._clk = dut.clk
-        self._ready = dut.o_ready
+        self._ready = getattr(dut, f"{prefix}_ready")
+
+    def refuse(self) -> None:
+        """Be not ready."""
+        self._ready.value = 0
 
     async def accept(self, stalls: Iterator[bool]) -> None:
         """Be ready whenever not stalled, until cancelled."""

@@ -17,7 +17,7 @@ class Monitor:
     dut
         The unit.
     prefix
-        ``i`` or ``o``.
+        ``i`` or ``o``, or that of a further stream.
     names
         Payload ports in the order of the tuples recorded.
 
@@ -35,7 +35,7 @@ class Monitor:
         self._rst = dut.rst
         self._valid = getattr(dut, f"{prefix}_valid")
         self._ready = getattr(dut, f"{prefix}_ready")
-        self._payload = [getattr(dut, f"{prefix}_{name}") for name in names]
+        self._payload = [getattr(dut, f"{prefix[0]}_{name}") for name in names]
         self.words: list[tuple[int, ...]] = []
         self.cycles: list[int] = []
         self.cycle = 0

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from hw.config import UnitConfig
-from hw.ports import input_payload
+from hw.ports import input_streams
 from sim.stimuli import stimuli
 from sim.words import payload_words
 
@@ -54,16 +54,15 @@ class Plan:
         """The plan as the environment carries it."""
         return json.dumps({key: value for key, value in asdict(self).items() if key != "config"})
 
-    def words(self, counts: dict[str, int], salt: int) -> list[tuple[int, ...]]:
-        """All stimuli, kind after kind."""
-        fields = input_payload(self.config)
-        return [
-            word
-            for kind, count in counts.items()
-            for word in payload_words(
-                stimuli(self.config, kind, count, self.seed + salt, self.captured), fields
-            )
-        ]
+    def words(self, counts: dict[str, int], salt: int) -> dict[str, list[tuple[int, ...]]]:
+        """All stimuli of each input stream, kind after kind."""
+        streams = input_streams(self.config)
+        words: dict[str, list[tuple[int, ...]]] = {prefix: [] for prefix in streams}
+        for kind, count in counts.items():
+            payload = stimuli(self.config, kind, count, self.seed + salt, self.captured)
+            for prefix, fields in streams.items():
+                words[prefix] += payload_words(payload, fields)
+        return words
 
 
 def plan_from_environment() -> Plan:

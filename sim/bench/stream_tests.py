@@ -1,4 +1,4 @@
-"""cocotb tests of any unit with one stream in and one out; `sim.bench.plan` says of which."""
+"""cocotb tests of any unit with streams in and out; `sim.bench.plan` says of which."""
 
 import json
 import random
@@ -9,10 +9,10 @@ from typing import Any
 
 import cocotb
 from cocotb.clock import Clock
-from cocotb.triggers import ClockCycles, with_timeout
+from cocotb.triggers import ClockCycles, gather, with_timeout
 
-from hw.ports import input_payload, output_payload
-from sim.bench.checker import Checker
+from hw.ports import input_payload, input_streams, output_streams
+from sim.bench.checker import Checker, Transfers
 from sim.bench.drivers import Sink, Source, no_stalls, random_stalls
 from sim.bench.monitor import Monitor
 from sim.bench.plan import plan_from_environment
@@ -32,51 +32,88 @@ class Bench:
         self.config = config = self.plan.config
         self.dut = dut
         self.clk = dut.clk
-        self.source = Source(dut, tuple(input_payload(config)), self.plan.seed)
-        self.sink = Sink(dut)
-        self.inputs = Monitor(dut, "i", tuple(input_payload(config)))
-        self.outputs = Monitor(dut, "o", tuple(output_payload(config)))
+        streams = {**input_streams(config), **output_streams(config)}
+        names = {prefix: tuple(payload) for prefix, payload in streams.items()}
+        self.monitors = {prefix: Monitor(dut, prefix, names[prefix]) for prefix in names}
+        self.sources = {
+            prefix: Source(dut, prefix, names[prefix], self.plan.seed + k)
+            for k, prefix in enumerate(input_streams(config))
+        }
+        self.sinks = [Sink(dut, prefix) for prefix in output_streams(config)]
         self.checker = Checker(config)
-        self._accepting: Any = None
+        self._accepting: list[Any] = []
+
+    @property
+    def inputs(self) -> Monitor:
+        """What watches the first input stream."""
+        return self.monitors["i"]
+
+    @property
+    def outputs(self) -> Monitor:
+        """What watches the first output stream."""
+        return self.monitors["o"]
+
+    @property
+    def transfers(self) -> dict[str, list[tuple[int, ...]]]:
+        """What was transferred in each stream."""
+        return {prefix: monitor.words for prefix, monitor in self.monitors.items()}
 
     async def start(self) -> None:
         """Defined inputs before the first edge, a reset, monitors running."""
-        self.source.idle()
-        self.dut.o_ready.value = 0
+        self.idle()
+        for sink in self.sinks:
+            sink.refuse()
         self.dut.rst.value = 1
         Clock(self.clk, PERIOD_NS, unit="ns").start(start_high=False)
         for _ in range(3):
             await self.clk.rising_edge
         self.dut.rst.value = 0
-        for monitor in (self.inputs, self.outputs):
+        for monitor in self.monitors.values():
             cocotb.start_soon(monitor.watch())
 
-    def accept(self, stalls: Iterator[bool]) -> None:
-        """Let the sink follow another pattern of stalls from now on."""
-        if self._accepting is not None:
-            self._accepting.cancel()
-        self._accepting = cocotb.start_soon(self.sink.accept(stalls))
+    def idle(self) -> None:
+        """Offer nothing in any stream."""
+        for source in self.sources.values():
+            source.idle()
 
-    async def send(self, words: list[tuple[int, ...]], stalls: Iterator[bool]) -> None:
+    def accept(self, stalls: Iterator[bool]) -> None:
+        """Let the sinks follow another pattern of stalls from now on."""
+        for accepting in self._accepting:
+            accepting.cancel()
+        self._accepting = [cocotb.start_soon(sink.accept(stalls)) for sink in self.sinks]
+
+    def start_sending(self, words: Transfers, stalls: Iterator[bool]) -> list[Any]:
+        """Send all payloads of all streams."""
+        return [
+            cocotb.start_soon(source.send(words[prefix], stalls))
+            for prefix, source in self.sources.items()
+        ]
+
+    async def send(self, words: Transfers, stalls: Iterator[bool]) -> None:
         """Send all payloads, watched by a timer."""
         # A transfer takes a few cycles under stalls on both sides; a unit that hangs takes forever.
         transfer = 19 + self.config.initiation_interval
-        limit = 100 + transfer * (len(words) + self.config.latency_cycles)
+        count = max(map(len, words.values()))
+        limit = 100 + transfer * (count + self.config.latency_cycles)
         showing = cocotb.start_soon(self._show_progress())
-        await with_timeout(self.source.send(words, stalls), limit * PERIOD_NS, "ns")
+        sending = gather(
+            *(source.send(words[prefix], stalls) for prefix, source in self.sources.items())
+        )
+        await with_timeout(sending, limit * PERIOD_NS, "ns")
         showing.cancel()
 
     async def _show_progress(self) -> None:
         """Tell whoever started the simulation how far it has come."""
         path = Path(self.plan.progress)
         while True:
-            path.write_text(str(self.source.sent))
+            path.write_text(str(self.sources["i"].sent))
             await ClockCycles(self.clk, PROGRESS_CYCLES)
 
     async def drain(self) -> None:
         """Take all outputs without stalls, then make sure that no more come."""
         self.accept(no_stalls())
-        for _ in range(2 * self.config.latency_cycles + QUIET_CYCLES):
+        config = self.config
+        for _ in range(2 * config.latency_cycles + config.initiation_interval + QUIET_CYCLES):
             await self.clk.rising_edge
         quiet = self.inputs.cycle - (self.outputs.cycles[-1] if self.outputs.cycles else 0)
         assert quiet > QUIET_CYCLES // 2, "outputs were still coming when none could be left"
@@ -94,20 +131,20 @@ class Bench:
         path.write_text(json.dumps(numbers))
 
     async def run(
-        self, name: str, words: list[tuple[int, ...]], into: Iterator[bool], out_of: Iterator[bool]
+        self, name: str, words: Transfers, into: Iterator[bool], out_of: Iterator[bool]
     ) -> None:
         """Send everything, check everything, report."""
         await self.start()
         self.accept(out_of)
         await self.send(words, into)
         await self.drain()
-        assert len(self.inputs.words) == len(words), (
-            f"{len(self.inputs.words)} transfers went in, not {len(words)}"
-        )
+        for prefix, sent in words.items():
+            entered = len(self.monitors[prefix].words)
+            assert entered == len(sent), f"{entered} transfers went in, not {len(sent)}"
         try:
-            self.checker.check(self.inputs.words, self.outputs.words)
+            self.checker.check(self.transfers, self.transfers)
         finally:
-            self.report(name, len(words))
+            self.report(name, len(words["i"]))
 
 
 @cocotb.test()
@@ -119,6 +156,9 @@ async def without_stalls(dut: Any) -> None:
     await bench.run("without_stalls", words, no_stalls(), no_stalls())
 
     entered = bench.inputs.cycles
+    if config.unit in ("packer", "unpacker"):
+        check_rate(bench)
+        return
     gaps = {later - earlier for earlier, later in pairwise(entered)}
     assert gaps <= {config.initiation_interval}, (
         f"groups entered every {sorted(gaps)} cycles, not {config.initiation_interval}"
@@ -136,6 +176,23 @@ async def without_stalls(dut: Any) -> None:
     )
 
 
+def check_rate(bench: Bench) -> None:
+    """A packed stream moves a word or a group in every cycle, whichever are more.
+
+    Each token may take a cycle more, in which its last word is not full.
+    """
+    config = bench.config
+    entered, left = bench.inputs.cycles, bench.outputs.cycles
+    assert left[0] > entered[0], "the first result came before its input"
+    busiest = max(len(monitor.words) for monitor in bench.monitors.values())
+    last = list(input_payload(config)).index("last")
+    tokens = sum(word[last] for word in bench.inputs.words)
+    cycles = left[-1] - entered[0] + 1
+    assert cycles <= busiest + tokens + config.latency_cycles, (
+        f"{busiest} transfers of {tokens} tokens took {cycles} cycles"
+    )
+
+
 @cocotb.test()
 @cocotb.parametrize(side=["input", "output", "both"])
 async def with_stalls(dut: Any, side: str) -> None:
@@ -149,34 +206,46 @@ async def with_stalls(dut: Any, side: str) -> None:
     await bench.run(f"stalls_{side}", words, into, out_of)
 
 
+def shortened(words: Transfers, longest: int) -> Transfers:
+    """The first payloads, some twice if there are few; several streams stay whole."""
+    if len(words) > 1:
+        return words
+    return {prefix: (list(sent) * 2)[:longest] for prefix, sent in words.items()}
+
+
 @cocotb.test()
 async def reset_in_flight(dut: Any) -> None:
     """A reset empties the unit: nothing from before it comes out after it."""
     bench = Bench(dut)
     config = bench.config
-    words = bench.plan.words(bench.plan.stalled_counts, salt=9)
-    words = (words * 2)[: max(40, 4 * config.latency_cycles)]
+    longest = max(40, 4 * config.latency_cycles)
+    words = shortened(bench.plan.words(bench.plan.stalled_counts, salt=9), longest)
     await bench.start()
     rng = random.Random(bench.plan.seed)
     for _ in range(4):
         bench.accept(random_stalls(rng.getrandbits(32)))
-        cut = rng.randrange(len(words) // 2, len(words))
-        await bench.send(words[:cut], random_stalls(rng.getrandbits(32)))
+        sending = bench.start_sending(words, random_stalls(rng.getrandbits(32)))
+        await ClockCycles(bench.clk, rng.randrange(longest // 2, 2 * longest))
+        for task in sending:
+            task.cancel()
         # Offered while rst is high: must not count, although valid and ready may both be high.
         dut.rst.value = 1
-        dut.i_valid.value = 1
+        for prefix in bench.sources:
+            getattr(dut, f"{prefix}_valid").value = 1
         for _ in range(2):
             await bench.clk.rising_edge
-        bench.source.idle()
+        bench.idle()
         dut.rst.value = 0
-        bench.checker.check(bench.inputs.words, bench.outputs.words, partial=True)
-        for monitor in (bench.inputs, bench.outputs):
+        bench.checker.check(bench.transfers, bench.transfers, partial=True)
+        for monitor in bench.monitors.values():
             monitor.restart()
         await bench.clk.falling_edge
-        assert dut.o_valid.value == 0, "o_valid must be 0 after reset"
+        for prefix in output_streams(config):
+            valid = getattr(dut, f"{prefix}_valid").value
+            assert valid == 0, f"{prefix}_valid must be 0 after reset"
         await bench.clk.rising_edge
     bench.accept(random_stalls(rng.getrandbits(32)))
     await bench.send(words, no_stalls())
     await bench.drain()
-    bench.checker.check(bench.inputs.words, bench.outputs.words)
+    bench.checker.check(bench.transfers, bench.transfers)
     bench.report("reset_in_flight", len(bench.inputs.words))

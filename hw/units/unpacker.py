@@ -1,0 +1,72 @@
+"""Unpacker unit: words without gaps back to packed activations and metadata."""
+
+from amaranth.hdl import Cat, Module
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.config import UnitConfig
+from hw.pipeline import payload_layout
+from hw.ports import input_streams, output_streams
+from hw.words import WordsToGroups
+
+__all__ = ["UnpackerUnit"]
+
+
+class UnpackerUnit(wiring.Component):
+    """The inverse of `hw.units.packer.PackerUnit`: words of bytes to groups of values and metadata.
+
+    With layout ``split`` a group leaves when both streams have brought it, and ``o_last`` is that
+    of the values.  Where ``i_last`` is set ``i_bytes`` says how many bytes of the word count.  The
+    metadata passes unchanged: illegal codes are the decoder's business.
+
+    Latency one cycle from the word that completes a group, throughput, stalls and reset, and what
+    becomes of bits that are no whole group: `hw.words.WordsToGroups`.
+    """
+
+    def __init__(self, config: UnitConfig) -> None:
+        self._config = config
+        members = {
+            **{
+                name: In(stream.Signature(payload_layout(fields)))
+                for name, fields in input_streams(config).items()
+            },
+            **{
+                name: Out(stream.Signature(payload_layout(fields)))
+                for name, fields in output_streams(config).items()
+            },
+        }
+        super().__init__(members)
+
+    def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's signature
+        """The logic."""
+        m = Module()
+        config = self._config
+        group = self.o.payload
+        meta = group.meta[: config.metadata_bits]
+        parts = {"i": Cat(meta, group["values"])}
+        if config.layout == "split":
+            parts = {"i": group["values"], "i_meta": meta}
+        unpackers = {}
+        for name, bits in parts.items():
+            unpackers[name] = unpacker = WordsToGroups(group_bits=len(bits), word_bits=config.word)
+            m.submodules[f"{name}_groups"] = unpacker
+            words = getattr(self, name)
+            m.d.comb += [
+                Cat(unpacker.i.payload[field] for field in ("data", "bytes", "last")).eq(
+                    Cat(words.payload[field] for field in input_streams(config)[name])
+                ),
+                unpacker.i.valid.eq(words.valid),
+                words.ready.eq(unpacker.i.ready),
+                bits.eq(unpacker.o.payload.group),
+            ]
+        for name, unpacker in unpackers.items():
+            others = [other.o.valid for key, other in unpackers.items() if key != name]
+            m.d.comb += unpacker.o.ready.eq(self.o.ready & Cat(others).all())
+        for unpacker in unpackers.values():
+            # Padding of the metadata may look like further groups.
+            m.d.comb += unpacker.end.eq(unpackers["i"].o.payload.last)
+        m.d.comb += [
+            self.o.valid.eq(Cat(unpacker.o.valid for unpacker in unpackers.values()).all()),
+            group.last.eq(unpackers["i"].o.payload.last),
+        ]
+        return m
