@@ -332,7 +332,7 @@ class UnitConfig:
         if bits < 8:
             raise ConfigError(
                 "n",
-                f"must make groups of at least 8 bits in a {self.unit}, so that bytes tell how "
+                f"must make groups of at least 8 bits in a stream of words, so that bytes tell how "
                 f"many they are, not {bits}",
             )
         if self.layout == "split" and not self.metadata_bits:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from math import comb
 from typing import Any
 
 import pytest
@@ -10,15 +11,19 @@ from amaranth.hdl import Cat, Const, Module, Mux, Value
 import hw.comparators
 import hw.metadata
 import hw.metadata.bitmap
+import hw.metadata.bitmap_implied
+import hw.metadata.enumerative
 import hw.metadata.index
 import hw.selectors.run_time
+import hw.units.decompressor
 import hw.units.pe
 import hw.units.sparsifier
-from hw.config import UnitConfig
+from hw.config import METADATA, UnitConfig
 from hw.emit import emit
 from hw.metadata.run_time import run_time_index
 from hw.pipeline import Bundle, Step
-from hw.slots import gather
+from hw.ranking import at_least
+from hw.slots import gather, scatter
 from sim.runner import BenchError, BenchResult
 
 pytestmark = pytest.mark.slow
@@ -86,7 +91,50 @@ def test_index(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     expect_failure(bench, config, verilog, "outputs differ")
 
 
-@pytest.mark.parametrize("metadata", ["bitmap", "index"])
+def test_rank(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One binomial of the combinatorial number system is wrong by one."""
+    config = UnitConfig(n=2, m=4, unit="encoder", metadata="enumerative")
+    bug = lambda m, n: comb(m, n) - (m == 3 and n == 2)  # noqa: E731 - one expression
+    verilog = emit_with(monkeypatch, config, hw.metadata.enumerative, "comb", bug)
+    expect_failure(bench, config, verilog, "outputs differ")
+
+
+def test_implied_bit(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last lane is kept where one more of the others is."""
+    config = UnitConfig(n=2, m=4, unit="decoder", metadata="bitmap-implied")
+    bug = lambda m, name, bits, threshold: at_least(m, name, bits, threshold + 1)  # noqa: E731
+    verilog = emit_with(monkeypatch, config, hw.metadata.bitmap_implied, "at_least", bug)
+    expect_failure(bench, config, verilog, "outputs differ")
+
+
+def test_decompressor_lanes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Values go to the lanes in reverse order."""
+    config = UnitConfig(n=2, m=4, unit="decompressor")
+    bug = lambda *arguments: scatter(*arguments)[::-1]  # noqa: E731 - one expression
+    verilog = emit_with(monkeypatch, config, hw.units.decompressor, "scatter", bug)
+    expect_failure(bench, config, verilog, "outputs differ")
+
+
+@pytest.mark.parametrize("unit", ["packer", "unpacker"])
+def test_token_goes_on(unit: str, bench: Bench) -> None:
+    """The end of a token is forgotten, so that the next one starts in its last byte."""
+    config = UnitConfig(n=2, m=4, unit=unit, dtype="int8")
+    verilog, count = re.subn(r"(\w*ending) <= _\w+;", r"\1 <= 1'h0;", emit(config).verilog)
+    assert count == 1
+    expect_failure(bench, config, verilog, "outputs")
+
+
+def test_split_streams_drift_apart(bench: Bench) -> None:
+    """Groups enter the metadata while the values have no room."""
+    config = UnitConfig(n=2, m=4, unit="packer", dtype="int8", layout="split", word=32)
+    verilog, count = re.subn(
+        r"assign (\w+) = i_valid & \w+;", r"assign \1 = i_valid;", emit(config).verilog, count=1
+    )
+    assert count == 1
+    expect_failure(bench, config, verilog, "outputs")
+
+
+@pytest.mark.parametrize("metadata", METADATA)
 def test_illegal_code(metadata: str, bench: Bench) -> None:
     """The decoder lets illegal codes pass."""
     config = UnitConfig(n=2, m=4, unit="decoder", metadata=metadata, pipeline=0)

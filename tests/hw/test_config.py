@@ -1,4 +1,6 @@
 import dataclasses
+from itertools import combinations
+from math import comb
 
 import pytest
 
@@ -29,7 +31,37 @@ PE = {"unit": "pe", "dtype": "int8"}
         (
             {"unit": "sorter"},
             "unit",
-            "must be one of sparsifier, selector, encoder, decoder, pe, not 'sorter'",
+            "must be one of sparsifier, selector, encoder, decoder, decompressor, packer, "
+            "unpacker, pe, not 'sorter'",
+        ),
+        (
+            {"metadata": "rank"},
+            "metadata",
+            "must be one of bitmap, index, bitmap-implied, enumerative, not 'rank'",
+        ),
+        ({"word": 48}, "word", "must be one of 32, 64, 128, 256, 512, not 48"),
+        ({"layout": "mixed"}, "layout", "must be one of interleaved, split, not 'mixed'"),
+        (
+            {"unit": "packer", "pipeline": 2},
+            "pipeline",
+            "must be between 1 and 1 in a packer, whose buffer is the stage, not 2",
+        ),
+        (
+            {"unit": "unpacker", "n": 1, "m": 2, "dtype": "int4"},
+            "n",
+            "must make groups of at least 8 bits in a stream of words, so that bytes tell how many "
+            "they are, not 6",
+        ),
+        (
+            {"unit": "packer", "n": 1, "m": 16, "dtype": "int4", "layout": "split"},
+            "n",
+            "must make groups of at least 8 bits in a stream of words, so that bytes tell how many "
+            "they are, not 4",
+        ),
+        (
+            {"unit": "packer", "n": 4, "m": 4, "layout": "split", "metadata": "enumerative"},
+            "layout",
+            "must be interleaved where metadata has no bits, not split",
         ),
         ({"unit": "PE"}, "unit", f"must be one of {', '.join(UNITS)}, not 'PE'"),
         ({"dtype": "fp32"}, "dtype", f"must be one of {FORMAT_NAMES}, not 'fp32'"),
@@ -245,6 +277,8 @@ def test_defaults_and_immutability():
         "input_register": False,
         "metadata": "bitmap",
         "pipeline": 1,
+        "word": 64,
+        "layout": "interleaved",
         "weight_dtype": None,
         "acc_width": 32,
         "overflow": "wrap",
@@ -392,7 +426,12 @@ def test_key_width():
 )
 def test_metadata_widths(n, m, bitmap, index):
     assert UnitConfig(n=n, m=m).metadata_width == bitmap
+    assert UnitConfig(n=n, m=m, metadata="bitmap-implied").metadata_width == m - 1
     assert UnitConfig(n=n, m=m, metadata="index").metadata_width == index
+    masks = sum(1 for _ in combinations(range(m), n)) if m <= 16 else comb(m, n)
+    config = UnitConfig(n=n, m=m, metadata="enumerative")
+    assert config.metadata_bits == (masks - 1).bit_length()
+    assert config.metadata_width == max(1, config.metadata_bits)
 
 
 @pytest.mark.parametrize(

@@ -152,6 +152,11 @@ BAD = [
         "--overflow must go with --unit pe, not 'selector'",
     ),
     ("--n 2 --m 4 --unit decoder --check on", "--check must go with --unit pe, not 'decoder'"),
+    ("--n 2 --m 4 --word 64", "--word must go with --unit packer or unpacker, not 'sparsifier'"),
+    (
+        "--n 2 --m 4 --unit pe --dtype int8 --layout split",
+        "--layout must go with --unit packer or unpacker, not 'pe'",
+    ),
     (
         "--n 2 --m 4 --name wire",
         "--name must be a Verilog identifier and no keyword, not 'wire'",
