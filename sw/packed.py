@@ -121,7 +121,7 @@ def pack_tokens(
         tuple(
             np.packbits(bits[start:end].flatten(), bitorder="little").tobytes() for bits in streams
         )
-        for start, end in zip([0, *ends[:-1]], ends, strict=True)
+        for start, end in zip([0, *ends][:-1], ends, strict=True)
     ]
 
 

@@ -133,6 +133,7 @@ def test_each_token_begins_with_a_byte_of_its_own() -> None:
 def test_groups_after_the_last_token_belong_to_none() -> None:
     packed = PackedFormat(n=2, m=4, dtype="int8")
     assert streams_of([[1, 2, 0, 0], [0, 0, 3, 4]], [1], packed) == [(bytes([0x13, 0x20, 0x00]),)]
+    assert streams_of([[1, 2, 0, 0]], [], packed) == []
 
 
 # Against the definition
@@ -201,7 +202,7 @@ def test_greatest_rank() -> None:
         # A token without its last group.
         ("bits[start:end]", "bits[start:end - 1]"),
         # Tokens that begin too early.
-        ("[0, *ends[:-1]]", "[0 for _ in ends]"),
+        ("[0, *ends][:-1]", "[0 for _ in ends]"),
     ],
 )
 def test_the_definition_finds_a_wrong_model(old: str, new: str) -> None:
