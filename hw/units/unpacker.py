@@ -1,12 +1,11 @@
 """Unpacker unit: words without gaps back to packed activations and metadata."""
 
 from amaranth.hdl import Cat, Module
-from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib import wiring
 
 from hw.config import UnitConfig
-from hw.pipeline import payload_layout
-from hw.ports import input_streams, output_streams
+from hw.ports import input_streams
+from hw.units.streams import stream_members
 from hw.words import WordsToGroups
 
 __all__ = ["UnpackerUnit"]
@@ -25,17 +24,7 @@ class UnpackerUnit(wiring.Component):
 
     def __init__(self, config: UnitConfig) -> None:
         self._config = config
-        members = {
-            **{
-                name: In(stream.Signature(payload_layout(fields)))
-                for name, fields in input_streams(config).items()
-            },
-            **{
-                name: Out(stream.Signature(payload_layout(fields)))
-                for name, fields in output_streams(config).items()
-            },
-        }
-        super().__init__(members)
+        super().__init__(stream_members(config))
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's signature
         """The logic."""
