@@ -41,13 +41,13 @@ class Handshake(ABC):
         self._control()
 
     def register(self, stage: int, name: str, elements: Sequence[Value]) -> list[Value]:
-        """The elements, all of one width, as a stage holds them; there may be none."""
+        """The elements as a stage holds them; there may be none."""
         if not elements:
             return []
         joined = Cat(elements)
         held = Signal(len(joined), reset_less=True, name=f"stage{stage}_{name}")
         self._store(stage, held, joined)
-        return split(self.m, held.name, held, len(elements[0]))
+        return split(self.m, held.name, held, [len(element) for element in elements])
 
     @abstractmethod
     def _control(self) -> None:

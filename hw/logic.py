@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import reduce
+from itertools import accumulate
 from operator import and_, or_
 
 from amaranth.hdl import Module, Signal, Value
@@ -38,10 +39,13 @@ def named(m: Module, name: str, value: Value) -> Signal:
     return signal
 
 
-def split(m: Module, name: str, vector: Value, width: int) -> list[Value]:
-    """The elements of a vector, element 0 lowest, each a signal.
+def split(m: Module, name: str, vector: Value, widths: Sequence[int]) -> list[Value]:
+    """The elements of a vector, of the given widths, element 0 lowest, each a signal.
 
     Amaranth takes a slice of a slice apart bit by bit, the whole vector each time it is read.
     """
-    starts = range(0, len(vector), width)
-    return [named(m, f"{name}{k}", vector[i : i + width]) for k, i in enumerate(starts)]
+    ends = list(accumulate(widths))
+    return [
+        named(m, f"{name}{k}", vector[end - width : end])
+        for k, (width, end) in enumerate(zip(widths, ends, strict=True))
+    ]

@@ -19,7 +19,7 @@ from hw.ports import Field
 
 __all__ = ["Bundle", "Pipeline", "Step", "payload_layout", "place_cuts", "side_by_side"]
 
-#: What is alive between two steps: by name, a list of elements of one width.  A port is such a
+#: What is alive between two steps: by name, a list of elements.  A port is such a
 #: list, element 0 in its lowest bits.
 Bundle = dict[str, list[Value]]
 
@@ -233,7 +233,7 @@ class Pipeline(wiring.Component):
             m.d.comb += [self.o.valid.eq(self.i.valid), self.i.ready.eq(self.o.ready)]
 
         bundle = {
-            name: split(m, name, self.i.payload[name], field.width)
+            name: split(m, name, self.i.payload[name], [field.width] * field.count)
             for name, field in self._inputs.items()
         }
         stage = 0

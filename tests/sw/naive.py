@@ -1,8 +1,10 @@
 """The definitions, one group at a time in plain Python: slow and obvious."""
 
 import random
+from collections.abc import Sequence
 from functools import cache
 from itertools import combinations
+from math import comb
 
 from hw.formats import FORMATS
 
@@ -49,26 +51,46 @@ def masks(n: int, m: int) -> list[tuple[int, ...]]:
     return sorted(combinations(range(m), n), key=lambda lanes: lanes[::-1])
 
 
+#: Beyond this many masks the textbook's sum takes the place of the list.
+LISTED = 20_000
+
+
 def meta_width(n: int, m: int, code: str) -> int:
     """Bits of one field of the metadata."""
     if code == "index":
         return (m - 1).bit_length()
-    return (len(masks(n, m)) - 1).bit_length() if code == "enumerative" else 1
+    return (comb(m, n) - 1).bit_length() if code == "enumerative" else 1
 
 
-def write_meta(lanes: tuple[int, ...], n: int, m: int, code: str) -> list[int]:
+def rank(lanes: Sequence[int], n: int, m: int) -> int:
+    if comb(m, n) <= LISTED:
+        return masks(n, m).index(tuple(lanes))
+    return sum(comb(lane, k) for k, lane in enumerate(lanes, 1))
+
+
+def unrank(number: int, n: int, m: int) -> list[int]:
+    if comb(m, n) <= LISTED:
+        return list(masks(n, m)[number])
+    lanes: list[int] = []
+    for k in range(n, 0, -1):
+        lanes.insert(0, max(lane for lane in range(m) if comb(lane, k) <= number))
+        number -= comb(lanes[0], k)
+    return lanes
+
+
+def write_meta(lanes: Sequence[int], n: int, m: int, code: str) -> list[int]:
     """Fields of the metadata that names some lanes, ascending."""
     if code == "index":
         return list(lanes)
     if code == "enumerative":
-        return [masks(n, m).index(lanes)]
+        return [rank(lanes, n, m)]
     return bitmap(list(lanes), m)[: m - (code == "bitmap-implied")]
 
 
 def read_meta(fields: list[int], n: int, m: int, code: str) -> list[int] | None:
     """Lanes that the metadata names; None: it is illegal."""
     if code == "enumerative":
-        return list(masks(n, m)[fields[0]]) if fields[0] < len(masks(n, m)) else None
+        return unrank(fields[0], n, m) if fields[0] < comb(m, n) else None
     if code.startswith("bitmap"):
         lanes = [lane for lane, bit in enumerate(fields) if bit]
         if code == "bitmap-implied" and len(lanes) == n - 1:

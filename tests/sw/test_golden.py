@@ -60,7 +60,7 @@ def test_encoder_and_decoder(n, m, metadata):
     encoder = UnitConfig(n=n, m=m, unit="encoder", metadata=metadata)
     outputs = unit_model(encoder)({"mask": torch.tensor(masks)})
     check_shape(encoder, outputs)
-    assert outputs["meta"].tolist() == (masks if metadata == "bitmap" else lanes)
+    assert outputs["meta"].tolist() == [naive.write_meta(kept, n, m, metadata) for kept in lanes]
 
     decoder = UnitConfig(n=n, m=m, unit="decoder", metadata=metadata)
     codes = outputs["meta"].tolist() + random_meta(chosen, decoder, 30)
@@ -89,7 +89,7 @@ def pe_stream(config: UnitConfig, count: int, *, illegal: float) -> dict[str, li
     stream: dict[str, list[list[int]]] = {"values": [], "meta": [], "weights": [], "last": []}
     for _ in range(count):
         lanes = sorted(chosen.sample(range(m), n))
-        meta = naive.bitmap(lanes, m) if config.metadata == "bitmap" else lanes
+        meta = naive.write_meta(lanes, n, m, config.metadata)
         if chosen.random() < illegal:
             (meta,) = random_meta(chosen, config, 1)
         stream["values"].append(codes(n, config.dtype))
