@@ -16,6 +16,7 @@ __all__ = [
     "LAYOUTS",
     "METADATA",
     "OVERFLOWS",
+    "PACKING_UNITS",
     "SELECTORS",
     "UNITS",
     "WORDS",
@@ -52,8 +53,8 @@ _RUN_TIME_SELECTOR = "compare_matrix"
 #: Units that have a selector.
 _SELECTING_UNITS = ("sparsifier", "selector")
 
-#: Units with a packed stream.
-_PACKING_UNITS = ("packer", "unpacker")
+#: Units with a packed stream.  Their buffer is their only register stage.
+PACKING_UNITS = ("packer", "unpacker")
 
 #: What `selector="auto"` aims at.
 GOALS: tuple[str, ...] = ("area", "delay", "density")
@@ -318,7 +319,7 @@ class UnitConfig:
                     f"must be a number in a unit without a selector, not 'auto' in {self.unit!r}",
                 )
             object.__setattr__(self, "pipeline", self._chosen[1])
-        if self.unit in _PACKING_UNITS:
+        if self.unit in PACKING_UNITS:
             self._check_range("pipeline", 1, 1, f" in a {self.unit}, whose buffer is the stage")
             self._check_packed()
         elif self.unit == "pe":
@@ -460,7 +461,7 @@ class UnitConfig:
     @property
     def initiation_interval(self) -> int:
         """Cycles from one input to the next when nothing stalls: an unpacker takes words."""
-        if self.unit in _PACKING_UNITS:
+        if self.unit in PACKING_UNITS:
             # A word a cycle, or a group, whichever is the larger; at most, not on the average.
             bits = self.n * self.format.width if self.layout == "split" else self.group_bits
             ratio = (bits, self.word) if self.unit == "packer" else (self.word, bits)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hw.cli import CommandParser, parse_patterns
-from hw.config import METADATA, UNITS, ConfigError, UnitConfig
+from hw.config import METADATA, PACKING_UNITS, UNITS, ConfigError, UnitConfig
 from hw.files import write_files
 from hw.formats import FORMATS
 from hw.progress import progress_bar
@@ -227,6 +227,7 @@ def _designs(given: dict[str, Any]) -> list[UnitConfig | Design]:
     if "top" in given:
         raise UsageError("argument --top: must not be given without --verilog")
 
+    pipeline = given.get("pipeline", DEFAULT_PIPELINE)
     designs: list[UnitConfig | Design] = []
     for unit in given.get("units", UNITS):
         for n, m in given.get("patterns", parse_patterns(DEFAULT_PATTERNS)):
@@ -238,7 +239,7 @@ def _designs(given: dict[str, Any]) -> list[UnitConfig | Design]:
                         unit=unit,
                         dtype=given.get("dtype", DEFAULT_DTYPES[unit]),
                         metadata=given.get("metadata", METADATA[0]),
-                        pipeline=given.get("pipeline", DEFAULT_PIPELINE),
+                        pipeline=1 if unit in PACKING_UNITS else pipeline,
                     )
                 )
             except ConfigError as error:

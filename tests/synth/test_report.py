@@ -180,12 +180,12 @@ def test_as_a_command(verilog, out):
         (
             "--units selektor",
             "argument --units: must be a list such as pe,decoder of sparsifier, selector, "
-            "encoder, decoder, pe, not 'selektor'",
+            "encoder, decoder, decompressor, packer, unpacker, pe, not 'selektor'",
         ),
         (
             "--units pe,",
             "argument --units: must be a list such as pe,decoder of sparsifier, selector, "
-            "encoder, decoder, pe, not 'pe,'",
+            "encoder, decoder, decompressor, packer, unpacker, pe, not 'pe,'",
         ),
         (
             "--patterns 8-16",
@@ -206,7 +206,8 @@ def test_as_a_command(verilog, out):
         ),
         (
             "--metadata runs",
-            "argument --metadata: invalid choice: 'runs' (choose from 'bitmap', 'index')",
+            "argument --metadata: invalid choice: 'runs' (choose from 'bitmap', 'index', "
+            "'bitmap-implied', 'enumerative')",
         ),
         ("--pipeline x", "argument --pipeline: must be a whole number, not 'x'"),
         (
@@ -331,6 +332,9 @@ def test_every_unit_at_8_of_16(capsys, out):
         "selector",
         "encoder",
         "decoder",
+        "decompressor",
+        "packer",
+        "unpacker",
         "pe",
     ]
     assert all(row["area"] > 0 for row in rows)
