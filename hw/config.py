@@ -85,8 +85,8 @@ _PARAMETERS: dict[str, tuple[str, ...]] = {
     "selector": (
         "dtype", "score_bits", "n_runtime", "selector", "input_register", "pipeline",
     ),
-    "encoder": ("metadata", "pipeline"),
-    "decoder": ("metadata", "pipeline"),
+    "encoder": ("metadata", "serial", "pipeline"),
+    "decoder": ("metadata", "serial", "pipeline"),
     "decompressor": ("dtype", "metadata", "pipeline"),
     "packer": ("dtype", "metadata", "word", "layout"),
     "unpacker": ("dtype", "metadata", "word", "layout"),
@@ -97,7 +97,7 @@ _PARAMETERS: dict[str, tuple[str, ...]] = {
 
 
 #: Parameters that are left out of the canonical command where they are not given.
-_OPTIONAL = ("score_bits", "n_runtime", "input_register")
+_OPTIONAL = ("score_bits", "n_runtime", "input_register", "serial")
 
 
 class ConfigError(ValueError):
@@ -172,6 +172,8 @@ class UnitConfig:
         only.
     metadata
         Code of the metadata, one of `METADATA`.
+    serial
+        Whether an encoder or decoder of ranks takes a lane a cycle, with one adder.
     pipeline
         Register stages between input and output: the latency in cycles.  0 is combinational, 1
         registers the outputs.  A PE has at least 1, its accumulator.  ``auto``, where there is a
@@ -211,6 +213,7 @@ class UnitConfig:
     n_runtime: bool = False
     input_register: bool = False
     metadata: str = "bitmap"
+    serial: bool = False
     pipeline: int | str = 1
     word: int = 64
     layout: str = "interleaved"
@@ -230,7 +233,7 @@ class UnitConfig:
             integers.append("score_bits")
         for parameter in integers:
             object.__setattr__(self, parameter, _integer(parameter, getattr(self, parameter)))
-        for parameter in ("check", "n_runtime", "input_register"):
+        for parameter in ("check", "n_runtime", "input_register", "serial"):
             if not isinstance(getattr(self, parameter), bool):
                 raise TypeError(
                     f"{parameter} must be True or False, not {getattr(self, parameter)!r}"
@@ -255,6 +258,7 @@ class UnitConfig:
             where = f", the bits of a score of {self.dtype}"
             self._check_range("score_bits", 1, self.format.key_width, where)
         self._check_run_time()
+        self._check_serial()
         if self.unit == "pe":
             self._check_choice("dtype", INTEGER_FORMATS, " in a pe")
             if self.weight_dtype is not None:
@@ -310,6 +314,14 @@ class UnitConfig:
                 )
         if self.flexible and self.n_runtime:
             raise ConfigError("n_runtime", "must not be given with flexible")
+
+    def _check_serial(self) -> None:
+        if not self.serial:
+            return
+        if self.unit not in ("encoder", "decoder"):
+            raise ConfigError("serial", f"must go with unit encoder or decoder, not {self.unit!r}")
+        if self.metadata != "enumerative":
+            raise ConfigError("serial", f"must go with metadata enumerative, not {self.metadata!r}")
 
     def _check_pipeline(self) -> None:
         if self.pipeline == "auto":
@@ -466,6 +478,8 @@ class UnitConfig:
             bits = self.n * self.format.width if self.layout == "split" else self.group_bits
             ratio = (bits, self.word) if self.unit == "packer" else (self.word, bits)
             return max(1, -(-ratio[0] // ratio[1]))
+        if self.serial:
+            return self.m + 1
         return serial_cycles(m=self.m, key_width=self.key_width) + 1 if self.is_serial else 1
 
     @property

@@ -73,6 +73,7 @@ def _parser() -> CommandParser:
     add("--n-runtime", action="store_true", help="the input i_n says how many lanes are kept")
     add("--input-register", action="store_true", help="take the group into a register first")
     add("--metadata", help=f"{', '.join(METADATA)} (default: bitmap)")
+    add("--serial", action="store_true", help="enumerative encoder, decoder: a lane a cycle")
     add(
         "--pipeline",
         type=_stages,

@@ -153,6 +153,18 @@ def _coders(unit: str) -> list[UnitConfig]:
             for stages in (0, 2, 4)
         ),
         *(_config(_USUAL, unit=unit, metadata=metadata, pipeline=3) for metadata in METADATA),
+        *(
+            _config(pattern, unit=unit, metadata="enumerative", serial=True, pipeline=stages)
+            for pattern, stages in (
+                ((2, 4), 1),
+                ((4, 8), 0),
+                ((3, 7), 2),
+                ((8, 16), 1),
+                ((5, 5), 1),
+                ((1, 2), 0),
+                ((16, 32), 1),
+            )
+        ),
     ]
 
 
@@ -249,7 +261,7 @@ def counts_for(config: UnitConfig) -> tuple[dict[str, int], dict[str, int]]:
     Fewer of the large groups, and where a group takes many cycles.
     """
     share = 300 if config.m <= 16 else 120
-    if config.is_serial:
+    if config.initiation_interval > 4:
         share //= 4
     whole = {"random": share, "ties": share, "corners": share, "captured": share}
     return whole, {kind: count // 5 for kind, count in whole.items()}

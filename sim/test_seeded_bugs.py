@@ -13,6 +13,7 @@ import hw.metadata
 import hw.metadata.bitmap
 import hw.metadata.bitmap_implied
 import hw.metadata.enumerative
+import hw.metadata.enumerative_serial
 import hw.metadata.index
 import hw.selectors.run_time
 import hw.units.decompressor
@@ -96,6 +97,15 @@ def test_rank(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     config = UnitConfig(n=2, m=4, unit="encoder", metadata="enumerative")
     bug = lambda m, n: comb(m, n) - (m == 3 and n == 2)  # noqa: E731 - one expression
     verilog = emit_with(monkeypatch, config, hw.metadata.enumerative, "comb", bug)
+    expect_failure(bench, config, verilog, "outputs differ")
+
+
+@pytest.mark.parametrize("unit", ["encoder", "decoder"])
+def test_serial_rank(unit: str, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One binomial of the serial search is wrong by one."""
+    config = UnitConfig(n=2, m=4, unit=unit, metadata="enumerative", serial=True)
+    bug = lambda m, n: comb(m, n) - (m == 3 and n == 2)  # noqa: E731 - one expression
+    verilog = emit_with(monkeypatch, config, hw.metadata.enumerative_serial, "comb", bug)
     expect_failure(bench, config, verilog, "outputs differ")
 
 

@@ -19,7 +19,8 @@ def to_words(codes: torch.Tensor, field: Field) -> list[int]:
     """One integer a transfer from codes (T, count); element j at bits ``[j*width +: width]``."""
     transfers, count = codes.shape
     bits = np.unpackbits(codes.numpy().astype("<i8").view(np.uint8), axis=-1, bitorder="little")
-    bits = bits.reshape(transfers, count, 64)[:, :, : field.width].reshape(transfers, -1)
+    bits = bits.reshape(transfers, count, 64)[:, :, : field.width]
+    bits = bits.reshape(transfers, count * field.width)
     rows = np.packbits(bits, axis=-1, bitorder="little")
     return [int.from_bytes(row.tobytes(), "little") for row in rows]
 
@@ -33,7 +34,8 @@ def from_words(words: Sequence[int], field: Field) -> torch.Tensor:
     container = _container(field.width)
     wide = np.zeros((len(words), field.count, container), np.uint8)
     wide[:, :, : field.width] = bits.reshape(len(words), field.count, field.width)
-    codes = np.packbits(wide.reshape(len(words), -1), axis=-1, bitorder="little")
+    joined = wide.reshape(len(words), field.count * container)
+    codes = np.packbits(joined, axis=-1, bitorder="little")
     return torch.from_numpy(codes.view(f"<u{container // 8}").astype(np.int64))
 
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from amaranth.lib import wiring
 
 from hw.config import UnitConfig
-from hw.units.decoder import DecoderUnit
+from hw.units.decoder import decoder_unit
 from hw.units.decompressor import DecompressorUnit
-from hw.units.encoder import EncoderUnit
+from hw.units.encoder import encoder_unit
 from hw.units.packer import PackerUnit
 from hw.units.pe import PeUnit
 from hw.units.selector import selector_unit
@@ -19,8 +19,8 @@ __all__ = ["create_unit"]
 _UNITS: dict[str, Callable[[UnitConfig], wiring.Component]] = {
     "sparsifier": sparsifier_unit,
     "selector": selector_unit,
-    "encoder": EncoderUnit,
-    "decoder": DecoderUnit,
+    "encoder": encoder_unit,
+    "decoder": decoder_unit,
     "decompressor": DecompressorUnit,
     "packer": PackerUnit,
     "unpacker": UnpackerUnit,

@@ -2,16 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 
-from amaranth.hdl import Cat, Module
-from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.hdl import Cat, Module, Value
+from amaranth.lib import data, wiring
 
 from hw.config import UnitConfig
 from hw.keys import key_step
-from hw.pipeline import Pipeline, Step, payload_layout
+from hw.pipeline import Pipeline, Step
 from hw.ports import Field, input_payload, output_payload
 from hw.selectors import create_selector
 from hw.selectors.threshold_serial import ThresholdSerial
+from hw.units.serial import SerialUnit
 
 __all__ = ["selection_unit"]
 
@@ -22,7 +22,8 @@ def selection_unit(
     """A unit that scores lanes, selects, and goes on from the mask.
 
     Latency, throughput, stalls and reset are those of `hw.pipeline.Pipeline`; with the serial
-    selector those of `SerialUnit`.  An input register is one more stage in front of either.
+    selector those of `hw.units.serial.SerialUnit`.  An input register is one more stage in front of
+    either.
 
     Parameters
     ----------
@@ -43,7 +44,20 @@ def selection_unit(
     )
     unit: wiring.Component
     if config.is_serial:
-        unit = SerialUnit(config, inputs=inputs, outputs=outputs, keys=keys, steps=after)
+        # What only the keys need goes no further.
+        passed = [name for name in inputs if name not in keys.consumes]
+        unit = SerialUnit(
+            inputs=inputs,
+            outputs=outputs,
+            worker=ThresholdSerial(n=config.n, m=config.m, key_width=config.key_width),
+            feed=lambda m, payload: {
+                "keys": Cat(keys.compute(m, {"data": _lanes(config, payload)})["keys"])
+            },
+            results={"mask": Field("lane", config.m, 1, "bit")},
+            passed=passed,
+            steps=after,
+            stages=config.stages,
+        )
     else:
         unit = Pipeline(
             inputs=inputs,
@@ -54,79 +68,9 @@ def selection_unit(
     return InputRegister(inputs, unit) if config.input_register else unit
 
 
-class SerialUnit(wiring.Component):
-    """A bit-serial selector, and a pipeline that goes on from its mask.
-
-    The selector looks at the group while its source holds it: `i.ready` is low until the mask is
-    there, so that no register holds the group.  One group every `ThresholdSerial.cycles` + 1 cycles
-    when nothing stalls.  Latency, counted from the transfer: that of the pipeline, K cycles.  Reset
-    gives up the group in work and empties the pipeline.
-
-    Parameters
-    ----------
-    config
-        The unit.
-    inputs, outputs
-        Content of the two payloads.
-    keys
-        The step from the payload to ``keys``.
-    steps
-        From ``mask`` to the outputs.
-    """
-
-    def __init__(
-        self,
-        config: UnitConfig,
-        *,
-        inputs: Mapping[str, Field],
-        outputs: Mapping[str, Field],
-        keys: Step,
-        steps: Sequence[Step],
-    ) -> None:
-        self._config = config
-        self._inputs = dict(inputs)
-        self._keys = keys
-        # What only the keys need goes no further.
-        passed = {name: field for name, field in inputs.items() if name not in keys.consumes}
-        self._rest = Pipeline(
-            inputs={**passed, "mask": Field("lane", config.m, 1, "bit")},
-            outputs=outputs,
-            steps=steps,
-            stages=config.stages,
-        )
-        super().__init__(
-            {
-                "i": In(stream.Signature(payload_layout(inputs))),
-                "o": Out(stream.Signature(payload_layout(outputs))),
-            }
-        )
-
-    def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's signature
-        """The logic."""
-        m = Module()
-        config = self._config
-        m.submodules.search = search = ThresholdSerial(
-            n=config.n, m=config.m, key_width=config.key_width
-        )
-        m.submodules.rest = rest = self._rest
-        width = config.format.width
-        data = self.i.payload["data"]
-        lanes = [data[start : start + width] for start in range(0, config.m * width, width)]
-        m.d.comb += [
-            search.keys.eq(Cat(self._keys.compute(m, {"data": lanes})["keys"])),
-            search.run.eq(self.i.valid),
-            search.release.eq(rest.i.ready & search.done),
-            rest.i.valid.eq(self.i.valid & search.done),
-            self.i.ready.eq(rest.i.ready & search.done),
-            *(
-                rest.i.payload[name].eq(search.mask if name == "mask" else self.i.payload[name])
-                for name in rest.i.payload.shape().members
-            ),
-            self.o.valid.eq(rest.o.valid),
-            self.o.payload.eq(rest.o.payload),
-            rest.o.ready.eq(self.o.ready),
-        ]
-        return m
+def _lanes(config: UnitConfig, payload: data.View) -> list[Value]:
+    width = config.format.width
+    return [payload["data"][start : start + width] for start in range(0, config.m * width, width)]
 
 
 class InputRegister(wiring.Component):

@@ -225,7 +225,8 @@ async def reset_in_flight(dut: Any) -> None:
     for _ in range(4):
         bench.accept(random_stalls(rng.getrandbits(32)))
         sending = bench.start_sending(words, random_stalls(rng.getrandbits(32)))
-        await ClockCycles(bench.clk, rng.randrange(longest // 2, 2 * longest))
+        groups = rng.randrange(longest // 2, 2 * longest)
+        await ClockCycles(bench.clk, groups * (config.initiation_interval + 1) // 2)
         for task in sending:
             task.cancel()
         # Offered while rst is high: must not count, although valid and ready may both be high.

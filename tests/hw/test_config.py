@@ -39,6 +39,12 @@ PE = {"unit": "pe", "dtype": "int8"}
             "metadata",
             "must be one of bitmap, index, bitmap-implied, enumerative, not 'rank'",
         ),
+        ({"serial": True}, "serial", "must go with unit encoder or decoder, not 'sparsifier'"),
+        (
+            {"unit": "encoder", "metadata": "index", "serial": True},
+            "serial",
+            "must go with metadata enumerative, not 'index'",
+        ),
         ({"word": 48}, "word", "must be one of 32, 64, 128, 256, 512, not 48"),
         ({"layout": "mixed"}, "layout", "must be one of interleaved, split, not 'mixed'"),
         (
@@ -276,6 +282,7 @@ def test_defaults_and_immutability():
         "n_runtime": False,
         "input_register": False,
         "metadata": "bitmap",
+        "serial": False,
         "pipeline": 1,
         "word": 64,
         "layout": "interleaved",
