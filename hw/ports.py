@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from hw.config import UnitConfig
+from hw.config import PACKING_UNITS, UnitConfig
 
 __all__ = [
     "Field",
@@ -66,10 +66,11 @@ class Port:
 def _fields(config: UnitConfig) -> dict[str, Field]:
     """The content of every payload port, by its name without direction."""
     width = config.format.width
+    group = Field("lane", config.m, width, config.dtype)
     word = Field("byte", config.word // 8, 8, "unsigned")
     byte_count = Field("bytes", 1, (config.word // 8).bit_length(), "unsigned")
     return {
-        "data": Field("lane", config.m, width, config.dtype),
+        "data": word if config.unit in PACKING_UNITS else group,
         "mask": Field("lane", config.m, 1, "bit"),
         "pattern": Field("pattern", 1, config.pattern_width, "unsigned"),
         "n": Field("n", 1, config.m.bit_length(), "unsigned"),
@@ -82,7 +83,6 @@ def _fields(config: UnitConfig) -> dict[str, Field]:
         "meta_data": word,
         "meta_bytes": byte_count,
         "meta_last": Field("last", 1, 1, "bit"),
-        "word": word,
         "bytes": byte_count,
     }
 
@@ -115,9 +115,6 @@ _PAYLOADS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 
 def _payload(config: UnitConfig, names: Sequence[str]) -> dict[str, Field]:
     fields = _fields(config)
-    if "bytes" in names:
-        # A word of the packed stream, not a group.
-        fields["data"] = fields["word"]
     return {name: fields[name] for name in names}
 
 

@@ -19,10 +19,10 @@ __all__ = ["KINDS", "stimuli"]
 #: numbers of a format and groups of them.  captured: a language model's activations.
 KINDS = ("random", "ties", "corners", "captured")
 
-#: All masks of a pattern are sent if they are at most so many times what is asked for: 12,870 at
-#: 8:16 where masks, or metadata, are all that goes in; elsewhere.
-ALL_MASKS = 200
-SOME_MASKS = 10
+#: Above this many masks of a pattern a random choice is sent: in units that write or read metadata
+#: and in those that only pass it on or scatter by it.
+ALL_MASKS = 20_000
+SOME_MASKS = 1_000
 
 
 def _special_codes(number_format: NumberFormat) -> list[int]:
@@ -87,7 +87,7 @@ def _masks(
 ) -> torch.Tensor:
     """Masks with exactly n ones (count, m): all of them for ``corners`` where they are few."""
     n, m = config.n, config.m
-    limit = count * (ALL_MASKS if config.unit in ("encoder", "decoder") else SOME_MASKS)
+    limit = ALL_MASKS if config.unit in ("encoder", "decoder", "pe") else SOME_MASKS
     if kind == "corners" and comb(m, n) <= limit:
         lanes = torch.tensor(list(combinations(range(m), n)))
         masks = torch.zeros(len(lanes), m, dtype=torch.bool).scatter(-1, lanes, True)

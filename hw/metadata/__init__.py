@@ -30,11 +30,7 @@ _CODES: dict[str, type[MetadataCode]] = {
 
 def create_metadata_code(config: UnitConfig) -> MetadataCode:
     """The code that the configuration asks for."""
-    return _create(config.metadata, config.n, config.m)
-
-
-def _create(name: str, n: int, m: int) -> MetadataCode:
-    return _CODES[name](n=n, m=m, index_width=(m - 1).bit_length())
+    return _CODES[config.metadata](n=config.n, m=config.m)
 
 
 def encode_steps(code: MetadataCode) -> list[Step]:
@@ -71,14 +67,12 @@ def write_metadata(config: UnitConfig, *, window: int) -> list[Step]:
         ]
     if config.flexible and name != "bitmap":
         return run_time_groups(
-            [(m, encode_steps(_create(name, n, m))) for n, m in config.patterns],
+            [(m, encode_steps(_CODES[name](n=n, m=m))) for n, m in config.patterns],
             lanes=config.m,
             width=width,
         )
     if config.n_runtime and name == "enumerative":
-        return Enumerative(n=config.slots, m=config.m, index_width=config.index_width).write_from(
-            window=window, width=width
-        )
+        return Enumerative(n=config.slots, m=config.m).write_from(window=window, width=width)
     return create_metadata_code(config).write()
 
 

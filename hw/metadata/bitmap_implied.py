@@ -38,7 +38,7 @@ class BitmapImplied(MetadataCode):
 
     @property
     def _bitmap(self) -> Bitmap:
-        return Bitmap(n=self.n, m=self.m, index_width=self.index_width)
+        return Bitmap(n=self.n, m=self.m)
 
     def _complete(self) -> Step:
         def compute(m: Module, bundle: Bundle) -> Bundle:

@@ -14,17 +14,14 @@ class MetadataCode(ABC):
     ----------
     n, m
         Pattern.
-    index_width
-        Bits that number a lane.
     """
 
     #: Whether writing needs ``select`` (see `hw.slots`) beside ``mask``.
     writes_from_select: bool
 
-    def __init__(self, *, n: int, m: int, index_width: int) -> None:
+    def __init__(self, *, n: int, m: int) -> None:
         self.n = n
         self.m = m
-        self.index_width = index_width
 
     @abstractmethod
     def write(self) -> list[Step]:

@@ -116,7 +116,7 @@ class Enumerative(MetadataCode):
         slots = tuple(f"slot{slot}" for slot in range(self.n))
         return [
             self._start(check=check),
-            *self._slots({}),
+            *self._slots(as_mask=False),
             Step(collect, {"select": self.n * window}, slots, levels=0),
         ]
 
@@ -130,7 +130,7 @@ class Enumerative(MetadataCode):
 
         return [
             self._start(check=True),
-            *self._slots({"mask": self.m}),
+            *self._slots(as_mask=True),
             Step(gate, {"mask": self.m}, (), levels=2),
         ]
 
@@ -146,12 +146,12 @@ class Enumerative(MetadataCode):
 
         return Step(compute, {"rest": max(1, self._width), "error": 1}, ("meta",), levels=1)
 
-    def _slots(self, mask: dict[str, int]) -> list[Step]:
+    def _slots(self, *, as_mask: bool) -> list[Step]:
         """For each slot a step that finds its lane and one that takes its binomial away."""
         steps = []
         for k in range(self.n, 0, -1):
             steps.append(self._find(k))
-            steps.append(self._reduce(k, as_mask=bool(mask)))
+            steps.append(self._reduce(k, as_mask=as_mask))
         return steps
 
     def _lanes(self, k: int) -> range:

@@ -22,6 +22,11 @@ class Index(MetadataCode):
 
     writes_from_select = True
 
+    @property
+    def _index_width(self) -> int:
+        """Bits that number a lane."""
+        return (self.m - 1).bit_length()
+
     def write(self) -> list[Step]:
         """Each field is the number of the lane that the slot's select bits name."""
 
@@ -30,7 +35,7 @@ class Index(MetadataCode):
             fields: list[Value] = []
             for slot in range(self.n):
                 field: list[Value] = []
-                for bit in range(self.index_width):
+                for bit in range(self._index_width):
                     # With one lane to choose from the field is a constant.
                     lanes = [lane for lane in range(slot, slot + window) if lane >> bit & 1]
                     if len(lanes) == window:
@@ -43,11 +48,11 @@ class Index(MetadataCode):
                 fields.append(Cat(field))
             return {"meta": fields}
 
-        return [Step(compute, {"meta": self.n * self.index_width}, levels=3)]
+        return [Step(compute, {"meta": self.n * self._index_width}, levels=3)]
 
     def _error(self, fields: list[Value]) -> Value:
         faults = [first >= second for first, second in pairwise(fields)]
-        if self.m < 1 << self.index_width:
+        if self.m < 1 << self._index_width:
             faults.append(fields[-1] >= self.m)
         return any_of(faults) if faults else Const(0, 1)
 

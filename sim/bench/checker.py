@@ -42,20 +42,18 @@ class Checker:
         outputs = self._model(inputs)
         return {prefix: payload_words(outputs, fields) for prefix, fields in self._outputs.items()}
 
-    def check(self, received: Transfers, actual: Transfers, *, partial: bool = False) -> None:
+    def check(self, transfers: Transfers, *, partial: bool = False) -> None:
         """Fail unless the outputs are exactly those of the inputs.
 
         Parameters
         ----------
-        received
-            Input transfers.
-        actual
-            Output transfers.
+        transfers
+            Those of all streams, in and out.
         partial
             Whether outputs may be missing at the end, as when a reset cuts a stream short.
         """
-        for prefix, expected in self.expected(received).items():
-            self._check(prefix, actual[prefix], expected, partial=partial)
+        for prefix, expected in self.expected(transfers).items():
+            self._check(prefix, transfers[prefix], expected, partial=partial)
 
     def _check(
         self,
