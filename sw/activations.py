@@ -1,19 +1,18 @@
 """Files of captured activations: safetensors, one tensor per linear, and where they came from."""
 
-import json
 import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import safetensors
-import safetensors.torch
 import torch
 
 from hw.files import write_files
 from sw.errors import InputError
 from sw.groups import to_groups
 from sw.linears import linear_order
+from sw.tensor_file import read_tensors, tensor_file_bytes
 
 __all__ = [
     "DTYPES",
@@ -101,16 +100,7 @@ class Activations:
 
     def to_bytes(self) -> bytes:
         """The safetensors file; equal activations give equal bytes."""
-        tensors = {name: tensor.contiguous() for name, tensor in self.tensors.items()}
-        # The library writes the metadata in the random order of a hash map, so the header is
-        # written again, sorted.  The offsets in it count from its end and stay right.
-        content = safetensors.torch.save(tensors, self.metadata)
-        end = 8 + int.from_bytes(content[:8], "little")
-        header = json.dumps(
-            json.loads(content[8:end]), sort_keys=True, separators=(",", ":"), ensure_ascii=False
-        ).encode()
-        header += b" " * (-len(header) % 8)
-        return len(header).to_bytes(8, "little") + header + content[end:]
+        return tensor_file_bytes(self.tensors, self.metadata)
 
     def write(self, path: Path | str) -> None:
         """Write the file whole or not at all; missing folders are made.
@@ -165,17 +155,7 @@ def read_activations(path: Path | str) -> Activations:
     """
     path = Path(path)
     subject = f"activations file {str(path)!r}"
-    try:
-        # Opened first by Python, whose errors say why a file cannot be read.
-        with path.open("rb"):
-            pass
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata = dict(file.metadata() or {})
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
-    except OSError as error:
-        raise ActivationsError(f"{subject} must be a readable file: {error.strerror}") from error
-    except safetensors.SafetensorError as error:
-        raise ActivationsError(f"{subject} must be a safetensors file: {error}") from error
+    tensors, metadata = read_tensors(path, subject, ActivationsError)
     version = metadata.get("format_version", FORMAT_VERSION)
     if metadata.get("format") == FORMAT and version != FORMAT_VERSION:
         raise ActivationsError(

@@ -4,7 +4,6 @@ A token is one row of a tensor (tokens, features).  The bytes of its groups are 
 `sw.packed` describes, so that hardware and file hold the same.
 """
 
-import json
 import operator
 import re
 from collections.abc import Iterator, Mapping
@@ -12,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import safetensors
 import torch
 
 from hw.config import ConfigError, UnitConfig
@@ -25,6 +23,7 @@ from sw.linears import linear_order
 from sw.metadata import decode, encode
 from sw.packed import PackedFormat, pack_tokens, unpack_token
 from sw.packing import unpack
+from sw.tensor_file import read_tensors, tensor_file_bytes
 
 __all__ = [
     "FORMAT",
@@ -395,12 +394,12 @@ def write_packed(path: Path | str, tensors: Mapping[str, Packed]) -> None:
         if not name:
             raise PackedError("tensors must have names, not ''")
     metadata = {"format": FORMAT, "format_version": FORMAT_VERSION}
-    streams: dict[str, bytes] = {}
+    streams: dict[str, torch.Tensor] = {}
     for name, packed in tensors.items():
         metadata |= {f"{name}.{key}": text for key, text in _described(packed).items()}
         for stream, content in zip(STREAMS[packed.format.layout], packed.streams, strict=True):
-            streams[f"{name}.{stream}"] = content.cpu().numpy().tobytes()
-    write_files({Path(path): _file_bytes(streams, metadata)})
+            streams[f"{name}.{stream}"] = content.cpu()
+    write_files({Path(path): tensor_file_bytes(streams, metadata)})
 
 
 def _described(packed: Packed) -> dict[str, str]:
@@ -413,20 +412,6 @@ def _described(packed: Packed) -> dict[str, str]:
         "tokens": str(tokens),
         "features": str(features),
     }
-
-
-def _file_bytes(streams: dict[str, bytes], metadata: dict[str, str]) -> bytes:
-    """A safetensors file, everything in it in the order of its names."""
-    # The library writes the metadata in the random order of a hash map, and all tensors here have
-    # one type and one dimension, so the header is written directly.
-    header: dict[str, object] = {"__metadata__": metadata}
-    end = 0
-    for name in sorted(streams):
-        start, end = end, end + len(streams[name])
-        header[name] = {"dtype": "U8", "shape": [end - start], "data_offsets": [start, end]}
-    text = json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + b"".join(streams[n] for n in sorted(streams))
 
 
 def read_packed(path: Path | str) -> dict[str, Packed]:
@@ -444,17 +429,7 @@ def read_packed(path: Path | str) -> dict[str, Packed]:
     """
     path = Path(path)
     subject = f"packed file {str(path)!r}"
-    try:
-        # Opened first by Python, whose errors say why a file cannot be read.
-        with path.open("rb"):
-            pass
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata = dict(file.metadata() or {})
-            streams = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
-    except OSError as error:
-        raise PackedError(f"{subject} must be a readable file: {error.strerror}") from error
-    except safetensors.SafetensorError as error:
-        raise PackedError(f"{subject} must be a safetensors file: {error}") from error
+    streams, metadata = read_tensors(path, subject, PackedError)
     for key, expected in (("format", FORMAT), ("format_version", FORMAT_VERSION)):
         if metadata.get(key) != expected:
             raise PackedError(f"{subject} must have {key} {expected!r}, not {metadata.get(key)!r}")
