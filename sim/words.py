@@ -6,22 +6,14 @@ import numpy as np
 import torch
 
 from hw.ports import Field
+from sw.codes import bits_of, codes_of_bits
 
 __all__ = ["from_words", "payload_codes", "payload_words", "to_words"]
 
 
-def _container(width: int) -> int:
-    """The smallest machine integer with so many bits."""
-    return next(size for size in (8, 16, 32, 64) if size >= width)
-
-
 def to_words(codes: torch.Tensor, field: Field) -> list[int]:
     """One integer a transfer from codes (T, count); element j at bits ``[j*width +: width]``."""
-    transfers, count = codes.shape
-    bits = np.unpackbits(codes.numpy().astype("<i8").view(np.uint8), axis=-1, bitorder="little")
-    bits = bits.reshape(transfers, count, 64)[:, :, : field.width]
-    bits = bits.reshape(transfers, count * field.width)
-    rows = np.packbits(bits, axis=-1, bitorder="little")
+    rows = np.packbits(bits_of(codes, field.width).numpy(), axis=-1, bitorder="little")
     return [int.from_bytes(row.tobytes(), "little") for row in rows]
 
 
@@ -31,12 +23,7 @@ def from_words(words: Sequence[int], field: Field) -> torch.Tensor:
     data = b"".join(word.to_bytes(size, "little") for word in words)
     rows = np.frombuffer(data, np.uint8).reshape(len(words), size)
     bits = np.unpackbits(rows, axis=-1, bitorder="little")[:, : field.count * field.width]
-    container = _container(field.width)
-    wide = np.zeros((len(words), field.count, container), np.uint8)
-    wide[:, :, : field.width] = bits.reshape(len(words), field.count, field.width)
-    joined = wide.reshape(len(words), field.count * container)
-    codes = np.packbits(joined, axis=-1, bitorder="little")
-    return torch.from_numpy(codes.view(f"<u{container // 8}").astype(np.int64))
+    return codes_of_bits(torch.from_numpy(bits), field.count)
 
 
 def payload_words(

@@ -4,11 +4,20 @@ A *code* is the bit pattern of one number, read as an unsigned integer and held 
 0 .. 2**width - 1.  All golden models work on codes, since hardware sees nothing else.
 """
 
+import numpy as np
 import torch
 
 from hw.formats import FORMATS, NumberFormat
 
-__all__ = ["TORCH_DTYPES", "codes_of", "magnitude_keys", "numbers_of", "signed"]
+__all__ = [
+    "TORCH_DTYPES",
+    "bits_of",
+    "codes_of",
+    "codes_of_bits",
+    "magnitude_keys",
+    "numbers_of",
+    "signed",
+]
 
 #: The torch type that holds numbers of each format; int4 has none of its own and uses int8.
 TORCH_DTYPES: dict[str, torch.dtype] = {
@@ -75,3 +84,22 @@ def magnitude_keys(codes: torch.Tensor, number_format: NumberFormat) -> torch.Te
     if number_format.kind == "int":
         return signed(codes, number_format.width).abs()
     return codes & ((1 << number_format.key_width) - 1)
+
+
+def bits_of(codes: torch.Tensor, width: int) -> torch.Tensor:
+    """Bits of codes, each from its lowest one: uint8 (T, count * width) of codes (T, count)."""
+    rows, count = codes.shape
+    little = np.ascontiguousarray(codes.numpy(), dtype="<i8").view(np.uint8)
+    size = -(-width // 8)
+    kept = little.reshape(rows, count, 8)[:, :, :size]
+    bits = np.unpackbits(kept, axis=-1, bitorder="little")[:, :, :width]
+    return torch.from_numpy(bits.reshape(rows, count * width))
+
+
+def codes_of_bits(bits: torch.Tensor, count: int) -> torch.Tensor:
+    """Codes (T, count) of bits (T, count * width): the inverse of `bits_of`; 0 of no bits."""
+    rows, width = bits.shape[0], bits.shape[1] // count
+    whole = np.zeros((rows, count, 8), np.uint8)
+    cut = bits.numpy().reshape(rows, count, width)
+    whole[:, :, : -(-width // 8)] = np.packbits(cut, axis=-1, bitorder="little")
+    return torch.from_numpy(whole.view("<i8").reshape(rows, count).astype(np.int64))

@@ -19,6 +19,7 @@ import torch
 
 from hw.config import LAYOUTS, UnitConfig, metadata_bits
 from hw.formats import FORMATS
+from sw.codes import bits_of, codes_of_bits
 
 __all__ = ["PackedFormat", "pack_tokens", "unpack_bits", "unpack_token"]
 
@@ -83,18 +84,6 @@ class PackedFormat:
         return tuple(-(-groups * bits // 8) for bits in self.stream_bits)
 
 
-def _bits(codes: torch.Tensor, width: int) -> np.ndarray:
-    """Codes (T, count) as bits (T, count * width), lowest first."""
-    places = torch.arange(width)
-    return (codes.unsqueeze(-1) >> places & 1).flatten(-2).numpy().astype(np.uint8)
-
-
-def _codes(bits: np.ndarray, count: int, width: int) -> torch.Tensor:
-    """The inverse of `_bits`."""
-    cut = torch.from_numpy(bits.astype(np.int64)).unflatten(-1, (count, width))
-    return (cut << torch.arange(width)).sum(-1)
-
-
 def pack_tokens(
     values: torch.Tensor, fields: torch.Tensor, last: torch.Tensor, packed: PackedFormat
 ) -> list[tuple[bytes, ...]]:
@@ -111,8 +100,8 @@ def pack_tokens(
     packed
         The format.
     """
-    value_bits = _bits(values, packed.value_bits // packed.n)
-    field_bits = _bits(fields, packed.metadata_bits // packed.field_count)
+    value_bits = bits_of(values, packed.value_bits // packed.n).numpy()
+    field_bits = bits_of(fields, packed.metadata_bits // packed.field_count).numpy()
     streams: Sequence[np.ndarray] = (value_bits, field_bits)
     if packed.layout == "interleaved":
         streams = (np.concatenate([field_bits, value_bits], axis=-1),)
@@ -154,6 +143,8 @@ def unpack_bits(
     if packed.layout == "interleaved":
         (whole,) = streams
         streams = (whole[:, packed.metadata_bits :], whole[:, : packed.metadata_bits])
-    values = _codes(streams[0], packed.n, packed.value_bits // packed.n)
-    fields = _codes(streams[1], packed.field_count, packed.metadata_bits // packed.field_count)
+    values, fields = (
+        codes_of_bits(torch.from_numpy(bits), count)
+        for bits, count in zip(streams, (packed.n, packed.field_count), strict=True)
+    )
     return values, fields

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from hw.config import metadata_bits
+from sw.codes import bits_of
 from sw.metadata import encode, rank_terms
 from sw.selection import select
 
@@ -90,7 +91,6 @@ def code_bits(
         chosen = (pattern == number).nonzero().flatten()
         fields = encode(mask[chosen].unflatten(-1, (-1, m)), n, code).flatten(-2)
         field_width = metadata_bits(code, n, m) * (lanes // m) // fields.shape[-1]
-        places = torch.arange(field_width, device=mask.device)
-        listed = (fields.unsqueeze(-1) >> places & 1).flatten(-2)
-        bits[chosen, : listed.shape[-1]] = listed
+        listed = bits_of(fields, field_width)
+        bits[chosen, : listed.shape[-1]] = listed.to(torch.int64)
     return bits

@@ -4,7 +4,15 @@ import pytest
 import torch
 
 from hw.formats import FORMATS
-from sw.codes import TORCH_DTYPES, codes_of, magnitude_keys, numbers_of, signed
+from sw.codes import (
+    TORCH_DTYPES,
+    bits_of,
+    codes_of,
+    codes_of_bits,
+    magnitude_keys,
+    numbers_of,
+    signed,
+)
 from tests.sw import naive
 
 
@@ -156,3 +164,20 @@ def test_int4_out_of_range(low, high):
     with pytest.raises(ValueError) as caught:
         codes_of(torch.tensor([low, high], dtype=torch.int8), "int4")
     assert str(caught.value) == f"numbers must be between -8 and 7 for int4, not {low} .. {high}"
+
+
+@pytest.mark.parametrize("width", [1, 3, 8, 9, 16, 31, 62])
+@pytest.mark.parametrize("shape", [(5, 4), (1, 1), (0, 3)])
+def test_bits_and_back(shape, width):
+    codes = torch.randint(1 << width, shape, generator=torch.Generator().manual_seed(width))
+    bits = bits_of(codes, width)
+    assert bits.dtype == torch.uint8
+    for row, listed in zip(codes.tolist(), bits.tolist(), strict=True):
+        assert listed == [code >> place & 1 for code in row for place in range(width)]
+    assert torch.equal(codes_of_bits(bits, shape[1]), codes)
+
+
+def test_codes_of_no_bits_are_zero():
+    bits = bits_of(torch.zeros(3, 1, dtype=torch.int64), 0)
+    assert bits.shape == (3, 0)
+    assert codes_of_bits(bits, 1).tolist() == [[0], [0], [0]]

@@ -194,7 +194,10 @@ def test_greatest_rank() -> None:
     ("old", "new"),
     [
         # The highest bit first.
-        ("places = torch.arange(width)", "places = torch.arange(width).flip(0)"),
+        (
+            "packed.value_bits // packed.n).numpy()",
+            "packed.value_bits // packed.n).flip(1).numpy()",
+        ),
         ('.flatten(), bitorder="little"', '.flatten(), bitorder="big"'),
         # Values before metadata, metadata before values.
         ("np.concatenate([field_bits, value_bits]", "np.concatenate([value_bits, field_bits]"),
