@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 
 from hw.config import UnitConfig
 from hw.ports import output_streams
-from hw.units.streams import stream_members
+from hw.units.streams import packed_bits, stream_members
 from hw.words import GroupsToWords
 
 __all__ = ["PackerUnit"]
@@ -32,12 +32,8 @@ class PackerUnit(wiring.Component):
         m = Module()
         config = self._config
         group = self.i.payload
-        meta = group.meta[: config.metadata_bits]
-        parts = {"o": Cat(meta, group["values"])}
-        if config.layout == "split":
-            parts = {"o": group["values"], "o_meta": meta}
         packers = {}
-        for name, bits in parts.items():
+        for name, bits in packed_bits(config, group, "o").items():
             packers[name] = packer = GroupsToWords(group_bits=len(bits), word_bits=config.word)
             m.submodules[f"{name}_words"] = packer
             words = getattr(self, name)

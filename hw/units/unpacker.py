@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 
 from hw.config import UnitConfig
 from hw.ports import input_streams
-from hw.units.streams import stream_members
+from hw.units.streams import packed_bits, stream_members
 from hw.words import WordsToGroups
 
 __all__ = ["UnpackerUnit"]
@@ -31,12 +31,8 @@ class UnpackerUnit(wiring.Component):
         m = Module()
         config = self._config
         group = self.o.payload
-        meta = group.meta[: config.metadata_bits]
-        parts = {"i": Cat(meta, group["values"])}
-        if config.layout == "split":
-            parts = {"i": group["values"], "i_meta": meta}
         unpackers = {}
-        for name, bits in parts.items():
+        for name, bits in packed_bits(config, group, "i").items():
             unpackers[name] = unpacker = WordsToGroups(group_bits=len(bits), word_bits=config.word)
             m.submodules[f"{name}_groups"] = unpacker
             words = getattr(self, name)
