@@ -4,7 +4,7 @@ import argparse
 import os
 import re
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,15 @@ from hw.cli import CommandParser
 from synth.liberty import LibertyError, Library, read_liberty
 from synth.process import SynthesisError
 
-__all__ = ["UsageError", "check_folder", "library_of", "positive", "run"]
+__all__ = [
+    "UsageError",
+    "check_folder",
+    "library_of",
+    "list_of",
+    "positive",
+    "run",
+    "whole_numbers",
+]
 
 
 class UsageError(ValueError):
@@ -24,6 +32,30 @@ def positive(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,6}", text) or not int(text):
         raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text!r}")
     return int(text)
+
+
+def list_of(choices: Iterable[str], example: str, what: str) -> Callable[[str], list[str]]:
+    """The type of an argument with several of some words, each once."""
+    known = set(choices)
+
+    def convert(text: str) -> list[str]:
+        words = text.split(",")
+        if not set(words) <= known:
+            raise argparse.ArgumentTypeError(
+                f"must be a list such as {example} of {what}, not {text!r}"
+            )
+        return list(dict.fromkeys(words))
+
+    return convert
+
+
+def whole_numbers(text: str) -> list[int]:
+    """Several numbers, each once, as the type of an argument."""
+    if not re.fullmatch(r"[0-9]{1,6}(,[0-9]{1,6})*", text):
+        raise argparse.ArgumentTypeError(
+            f"must be a list of whole numbers such as 0,1,2, not {text!r}"
+        )
+    return list(dict.fromkeys(map(int, text.split(","))))
 
 
 def check_folder(option: str, folder: Path) -> None:

@@ -18,8 +18,8 @@ __all__ = ["BaselineError", "Report"]
 #: Columns that say what a row is about, with the parameter that each shows.
 _PARAMETERS = ("unit", "pattern", "dtype", "metadata", "pipeline")
 
-#: Key of a row in a baseline: its name and its parameters.
-Key = tuple[str, str]
+#: Key of a row in a baseline: its name, its parameters and its flow.
+Key = tuple[str, str, str]
 
 
 class BaselineError(ValueError):
@@ -32,7 +32,7 @@ class Report:
     Parameters
     ----------
     results
-        The areas, at least one, all of one library and flow.
+        The areas, at least one, all of one library and set of tools.
     library
         That library.
     command
@@ -53,6 +53,8 @@ class Report:
         self.results = results
         self.baseline = baseline
         first = results[0]
+        #: The flows, in the order of `FLOWS`: a report may be of several.
+        self.flows = [flow for flow in FLOWS if any(flow == result.flow for result in results)]
         #: What every number of the report depends on.
         self.context: dict[str, Any] = {
             "project": f"nmsparse {VERSION}",
@@ -63,11 +65,23 @@ class Report:
             "area_unit": first.area_unit,
             "nand2_cell": library.nand2.name,
             "nand2_area": library.nand2_area,
-            "flow": first.flow,
-            "flow_steps": FLOWS[first.flow].summary,
-            "timing": first.timing,
+            "flow": ",".join(self.flows),
+            "flow_steps": "\n".join(self._steps),
+            "timing": self._timed.timing,
             "command": command,
         }
+
+    @property
+    def _steps(self) -> list[str]:
+        """What is done in each flow; with its name where there are several."""
+        if len(self.flows) == 1:
+            return [FLOWS[self.flows[0]].summary]
+        return [f"{flow}: {FLOWS[flow].summary}" for flow in self.flows]
+
+    @property
+    def _timed(self) -> AreaResult:
+        """A result that says how there are delays, if any does: not every flow must have them."""
+        return next((result for result in self.results if result.timing), self.results[0])
 
     @property
     def json(self) -> str:
@@ -75,8 +89,7 @@ class Report:
         content = {"context": self.context, "rows": list(map(self._record, self.results))}
         return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
-    @staticmethod
-    def _record(result: AreaResult) -> dict[str, Any]:
+    def _record(self, result: AreaResult) -> dict[str, Any]:
         """One row of the JSON."""
         record = asdict(result)
         record["seconds"] = round(result.seconds, 2)
@@ -84,8 +97,10 @@ class Report:
             record[key] = round(record[key], 6)
         record["density"] = result.density
         # The same for all rows, or in a file of its own.
-        for key in ("library", "flow", "tool", "area_unit", "timing", "is_estimate", "netlist"):
+        for key in ("library", "tool", "area_unit", "timing", "is_estimate", "netlist"):
             del record[key]
+        if len(self.flows) == 1:
+            del record["flow"]
         return record
 
     @property
@@ -99,7 +114,7 @@ class Report:
             f"tool: {context['tool']}, {context['project']}",
             f"library: {context['library']} ({context['library_file']}), areas in "
             f"{context['area_unit']}{gate}",
-            f"flow: {context['flow']} ({context['flow_steps']})",
+            *(f"flow: {flow} ({FLOWS[flow].summary})" for flow in self.flows),
             f"delay: {self._timing}",
             f"command: {context['command']}",
         ]
@@ -107,15 +122,15 @@ class Report:
     @property
     def _timing(self) -> str:
         """What the delays are."""
-        first = self.results[0]
-        if first.timing is None:
-            return f"none, {first.timing_note}"
-        if first.is_estimate:
+        timed = self._timed
+        if timed.timing is None:
+            return f"none, {timed.timing_note}"
+        if timed.is_estimate:
             return (
-                f"{first.timing}, as OpenSTA is not installed: gates only, without the registers' "
+                f"{timed.timing}, as OpenSTA is not installed: gates only, without the registers' "
                 "own times"
             )
-        return f"{first.timing}, inputs at 0, outputs without load"
+        return f"{timed.timing}, inputs at 0, outputs without load"
 
     @property
     def notes(self) -> list[str]:
@@ -232,7 +247,7 @@ class Report:
         return self._change(result.delay_ns, before, "delay_ns")
 
     def _before(self, result: AreaResult) -> Mapping[str, Any] | None:
-        return (self.baseline or {}).get(_key(result.name, result.parameters))
+        return (self.baseline or {}).get(_key(result.name, result.parameters, result.flow))
 
     def _change(self, value: float, before: Mapping[str, Any] | None, field: str) -> str:
         """The mark of a change against the baseline."""
@@ -249,7 +264,7 @@ class Report:
 
     @staticmethod
     def read_baseline(path: Path, library: Library, flow: str) -> dict[Key, dict[str, Any]]:
-        """Rows of an earlier report.
+        """Rows of an earlier report of the same flow, or of the same ones, parted by commas.
 
         Raises
         ------
@@ -263,7 +278,7 @@ class Report:
             context, rows = content["context"], content["rows"]
             made = (str(context["library"]), str(context["flow"]))
             baseline = {
-                _key(row["name"], row["parameters"]): {
+                _key(row["name"], row["parameters"], row.get("flow", made[1])): {
                     **{field: float(row[field]) for field in ("area", "longest_path")},
                     # A report may be without delays.
                     "delay_ns": row.get("delay_ns"),
@@ -283,8 +298,8 @@ class Report:
         return baseline
 
 
-def _key(name: str, parameters: Mapping[str, Any]) -> Key:
-    return name, json.dumps(parameters, sort_keys=True)
+def _key(name: str, parameters: Mapping[str, Any], flow: str) -> Key:
+    return name, json.dumps(parameters, sort_keys=True), flow
 
 
 def _comparable(result: AreaResult, before: Mapping[str, Any]) -> bool:

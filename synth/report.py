@@ -18,7 +18,7 @@ from hw.files import write_files
 from hw.formats import FORMATS
 from hw.progress import progress_bar
 from synth.area import AreaResult, Design, area, areas, default_jobs
-from synth.cli import UsageError, check_folder, library_of, positive, run
+from synth.cli import UsageError, check_folder, library_of, list_of, positive, run
 from synth.flow import DEFAULT_FLOW, FLOWS
 from synth.liberty import GENERIC, read_liberty
 from synth.render import BaselineError, Report
@@ -35,16 +35,6 @@ _SELECTORS = "selectors"
 
 #: Options that shape units, and so mean nothing for other Verilog.
 _UNIT_OPTIONS = ("units", "patterns", "dtype", "metadata", "pipeline")
-
-
-def _units(text: str) -> list[str]:
-    units = text.split(",")
-    for unit in units:
-        if unit not in UNITS:
-            raise argparse.ArgumentTypeError(
-                f"must be a list such as pe,decoder of {', '.join(UNITS)}, not {text!r}"
-            )
-    return list(dict.fromkeys(units))
 
 
 def _whole(text: str) -> int:
@@ -70,7 +60,7 @@ def _parser() -> CommandParser:
     unset: dict[str, Any] = {"default": argparse.SUPPRESS}
     parser.add_argument(
         "--units",
-        type=_units,
+        type=list_of(UNITS, "pe,decoder", ", ".join(UNITS)),
         metavar="UNIT,...",
         help=f"units to report (default: {','.join(UNITS)})",
         **unset,

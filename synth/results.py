@@ -4,6 +4,7 @@ import hashlib
 import json
 import sys
 import tempfile
+from collections.abc import Iterable
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -37,20 +38,20 @@ class Results:
     ----------
     path
         The file; what is in it counts if it was measured in the same way.
-    library, flow
+    library
         As of `synth.area.area`.
+    flows
+        The flows that there are results of.
     timeout
         Seconds that one unit may take.
     """
 
-    def __init__(self, path: Path, library: Library, flow: str, timeout: float) -> None:
+    def __init__(self, path: Path, library: Library, flows: Iterable[str], timeout: float) -> None:
         self.path = path
         self._library = library
-        self._flow = flow
         self._timeout = timeout
-        self._conditions = _hash(
-            library.path.read_bytes(), FLOWS[flow].summary, yosys_version(), method() or ""
-        )
+        cells, tools = library.path.read_bytes(), (yosys_version(), method() or "")
+        self._conditions = {flow: _hash(cells, FLOWS[flow].summary, *tools) for flow in flows}
         self._generator = _generator()
         self._lock = Lock()
         self._known: dict[str, AreaResult] = {}
@@ -67,17 +68,19 @@ class Results:
         except (ValueError, KeyError, TypeError):
             return
 
-    def known(self, config: UnitConfig) -> AreaResult | None:
+    def known(self, config: UnitConfig, flow: str) -> AreaResult | None:
         """The result of a unit if an earlier run has it and the generator is the same."""
-        return self._find(self._source(config), config)
+        return self._find(self._source(config, flow), config)
 
-    def measure(self, config: UnitConfig, cancel: Event) -> AreaResult:
+    def measure(self, config: UnitConfig, flow: str, cancel: Event) -> AreaResult:
         """The result of a unit, measured if need be, and then in the file.
 
         Parameters
         ----------
         config
             The unit.
+        flow
+            One of the flows.
         cancel
             Another thread may set it to end the run.
 
@@ -93,11 +96,11 @@ class Results:
         timer.start()
         try:
             verilog = verilog_of(config, cancel)
-            key = _hash(self._conditions, _without_header(verilog))
+            key = _hash(self._conditions[flow], _without_header(verilog))
             result = self._find(key, config)
             if result is None:
                 design = Design(verilog, config.top, config)
-                result = area(design, library=self._library, flow=self._flow, cancel=cancel)
+                result = area(design, library=self._library, flow=flow, cancel=cancel)
         except SynthesisError as error:
             if cancel.is_set():
                 raise TimeLimitError(f"no result in {self._timeout:g} s") from error
@@ -105,13 +108,13 @@ class Results:
         finally:
             timer.cancel()
         # Who edits the generator during a run must not have old Verilog taken for new.
-        source = self._source(config) if _generator() == self._generator else None
+        source = self._source(config, flow) if _generator() == self._generator else None
         self._write({"verilog": key, "source": source, "result": asdict(result)})
         return result
 
-    def _source(self, config: UnitConfig) -> str:
+    def _source(self, config: UnitConfig, flow: str) -> str:
         """Key of a unit before there is Verilog of it."""
-        return _hash(self._conditions, self._generator, config.command)
+        return _hash(self._conditions[flow], self._generator, config.command)
 
     def _find(self, key: str, config: UnitConfig) -> AreaResult | None:
         result = self._known.get(key)

@@ -1,10 +1,16 @@
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+import synth.results
+import synth.selectors
+import synth.study
 from synth.liberty import GENERIC, read_liberty
+from synth.report import main
 from tests.synth.delays import TEMPTING, with_delays
+from tests.synth.tiny_study import TINY, Tools
 
 #: The library of a real process lies beside the checkout where it is there at all.
 SKY130 = Path(__file__).parents[3] / "shared/pdk/sky130_fd_sc_hd__tt_025C_1v80.lib.gz"
@@ -40,3 +46,45 @@ def sky130():
 def sta():
     if shutil.which("sta") is None:
         pytest.skip("OpenSTA is not installed")
+
+
+@pytest.fixture
+def out(tmp_path):
+    """A folder that is not there, like the one that it is in."""
+    return tmp_path / "made" / "out"
+
+
+@pytest.fixture
+def tools(monkeypatch):
+    """Made-up tools in the place of generator, synthesis and timing."""
+    tools = Tools()
+    monkeypatch.setattr(synth.results, "verilog_of", tools.verilog)
+    monkeypatch.setattr(synth.results, "area", tools.area)
+    monkeypatch.setattr(synth.results, "_generator", lambda: tools.generator)
+    for module in (synth.results, synth.study):
+        monkeypatch.setattr(module, "method", lambda: tools.sta)
+    return tools
+
+
+@pytest.fixture
+def committed(monkeypatch, tmp_path):
+    """The committed files, elsewhere."""
+    folder = tmp_path / "committed"
+    monkeypatch.setattr(synth.study, "BASELINES", folder)
+    monkeypatch.setattr(synth.selectors, "TABLE", folder / "measured.json")
+    return folder
+
+
+@pytest.fixture
+def run(capsys, out, delays):
+    """Run the tiny study with more arguments; the lines that it prints."""
+
+    def run(*more, status=0):
+        words = ["selectors", *TINY.split(), "--liberty", delays.path, "--jobs", 1, "-o", out]
+        with pytest.raises(SystemExit) if status else nullcontext() as caught:
+            main([str(word) for word in (*words, *more)])
+        if status:
+            assert caught.value.code == status
+        return capsys.readouterr().out.splitlines()
+
+    return run

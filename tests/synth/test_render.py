@@ -144,6 +144,51 @@ def test_other_verilog_and_other_library(generic):
     assert row.split()[:3] == ["top", "1,234.5", "9.0"]
 
 
+class TestSeveralFlows:
+    """One design in two flows; the second has delays."""
+
+    ROWS = (
+        result(area_unit="um2", flow="timed", area=2000.0, **STA),
+        result(area_unit="um2", flow="plain", timing_note="none here"),
+    )
+
+    def test_context(self, generic):
+        report = Report(self.ROWS, generic, "the command")
+        lines = report.text.splitlines()
+        assert lines[2].startswith("flow: plain (synth -noabc -flatten; dfflibmap")
+        assert lines[3].startswith("flow: timed (synth -noabc -flatten; dffunmap")
+        assert lines[4] == "delay: OpenSTA 1.2, inputs at 0, outputs without load"
+        content = json.loads(report.json)
+        assert content["context"]["flow"] == "plain,timed"
+        plain, timed = content["context"]["flow_steps"].split("\n")
+        assert plain.startswith("plain: synth -noabc -flatten; dfflibmap")
+        assert timed.startswith("timed: synth -noabc -flatten; dffunmap")
+        assert content["context"]["timing"] == "OpenSTA 1.2"
+        assert [(row["flow"], row["area"]) for row in content["rows"]] == [
+            ("timed", 2000.0),
+            ("plain", 1234.5),
+        ]
+
+    def test_baseline(self, generic, tmp_path):
+        path = tmp_path / "old.json"
+        path.write_text(Report(self.ROWS, generic, "the command").json)
+        old = Report.read_baseline(path, generic, "plain,timed")
+        # Each flow is compared with itself, in whatever order.
+        _, table, _ = Report(self.ROWS[::-1], generic, "the command", old).text.split("\n\n")
+        assert "1,234.5 " in table
+        assert not set(table) & set("▲▼")
+        worse = [replace(self.ROWS[0], area=2200.0), replace(self.ROWS[1], area=1481.4)]
+        text = Report(worse, generic, "the command", old).text
+        assert "2,200.0 ▲ +10.0 %" in text
+        assert "1,481.4 ▲ +20.0 %" in text
+        with pytest.raises(BaselineError) as caught:
+            Report.read_baseline(path, generic, "plain")
+        assert str(caught.value) == (
+            "must be of library nmsparse_generic and flow plain, "
+            f"not of nmsparse_generic and plain,timed as {str(path)!r} is"
+        )
+
+
 def test_notes(generic):
     empty = result(area=0.0, cells=0, path=0)
     report = Report([empty], generic, "the command")

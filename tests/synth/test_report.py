@@ -20,11 +20,6 @@ def verilog(tmp_path):
     return path
 
 
-@pytest.fixture
-def out(tmp_path):
-    return tmp_path / "made" / "out"
-
-
 def fails(capsys, out, *arguments):
     """The one line of a refused command."""
     with pytest.raises(SystemExit) as caught:

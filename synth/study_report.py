@@ -1,0 +1,149 @@
+"""The report of a study: its rows, with those that have no result, and what it adds to them."""
+
+import json
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
+
+from hw.config import UnitConfig
+from synth.area import AreaResult
+from synth.liberty import Library
+from synth.render import Key, Report
+
+__all__ = ["Label", "Row", "StudyReport", "json_lines"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One unit in one flow, with its result or with the reason why there is none."""
+
+    config: UnitConfig
+    flow: str
+    result: AreaResult | None = None
+    failure: str = ""
+
+
+@dataclass(frozen=True)
+class Label:
+    """A column that says what a row is about.
+
+    Parameters
+    ----------
+    header
+        Its name.
+    text
+        What it says of a row.
+    align
+        ``left`` or ``right``.
+    """
+
+    header: str
+    text: Callable[[Row], str]
+    align: str = "left"
+
+
+class StudyReport(Report):
+    """A study as JSON, as Markdown and as tables on the terminal.
+
+    Parameters
+    ----------
+    rows
+        The units, at least one with a result, all of one library.
+    library, command, baseline
+        As of `synth.render.Report`.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[Row],
+        library: Library,
+        command: str,
+        baseline: Mapping[Key, Mapping[str, Any]] | None = None,
+    ) -> None:
+        self.rows = rows
+        super().__init__([row.result for row in rows if row.result], library, command, baseline)
+
+    @property
+    def json(self) -> str:
+        """The report as JSON: `context`, `rows`, and `failures` with those without a result."""
+        return json_lines(self._content)
+
+    @property
+    def _content(self) -> dict[str, Any]:
+        rows, failures = [], []
+        for row in self.rows:
+            if row.result is None:
+                parameters = row.config.parameters
+                more = self._more(row)
+                failures.append({"parameters": parameters, **more, "failure": row.failure})
+                continue
+            record = self._record(row.result)
+            # Hundreds of rows, each with dozens of types.
+            del record["cell_types"]
+            rows.append({**record, **self._more(row)})
+        return {"context": self.context, "rows": rows, "failures": failures}
+
+    @property
+    def committed(self) -> dict[Path, str]:
+        """Further files that `--update` writes, with their text."""
+        return {}
+
+    @abstractmethod
+    def _more(self, row: Row) -> dict[str, Any]:
+        """What the study adds to a row of the JSON."""
+
+    def _rows_as(
+        self,
+        style: str,
+        rows: Sequence[Row],
+        labels: Sequence[Label],
+        numbers: Mapping[str, Callable[[Row, AreaResult], str]],
+    ) -> str:
+        """A table of rows; those without a result have dashes and a note.
+
+        Parameters
+        ----------
+        style
+            Format of the table, as `tabulate` names it.
+        rows
+            The rows.
+        labels
+            The first columns.
+        numbers
+            Header of each further column, with its text for a row that has a result.
+        """
+        headers = [*(label.header for label in labels), *numbers]
+        align = [*(label.align for label in labels), *["right"] * len(numbers)]
+        failures = any(row.failure for row in rows)
+        if failures:
+            headers.append("note")
+            align.append("left")
+        lines = []
+        for row in rows:
+            result = row.result
+            # A pipe would end the cell.
+            note = row.failure.replace("|", "\\|") if style == "github" else row.failure
+            lines.append(
+                [
+                    *(label.text(row) for label in labels),
+                    *("-" if result is None else text(row, result) for text in numbers.values()),
+                    *([note] * failures),
+                ]
+            )
+        return tabulate(lines, headers, tablefmt=style, disable_numparse=True, colalign=align)
+
+
+def json_lines(content: Mapping[str, Any]) -> str:
+    """JSON with one line a row, so that changes of it can be read."""
+    parts = []
+    for name, value in content.items():
+        text = json.dumps(value, indent=2, ensure_ascii=False)
+        if isinstance(value, list):
+            lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in value)
+            text = f"[\n{lines}\n]" if value else "[]"
+        parts.append(f"{json.dumps(name)}: {text}")
+    return "{\n" + ",\n".join(parts) + "\n}\n"
