@@ -9,8 +9,27 @@ from typing import Any
 
 from hw.choice import choose, serial_cycles
 from hw.formats import FORMATS, INTEGER_FORMATS, NumberFormat
+from hw.parameters import (
+    GOALS,
+    LAYOUTS,
+    MAX_ACC_WIDTH,
+    MAX_M,
+    MAX_PIPELINE,
+    METADATA,
+    OPTIONAL,
+    OVERFLOWS,
+    PACKING_UNITS,
+    PARAMETERS,
+    RUN_TIME_SELECTOR,
+    SELECTING_UNITS,
+    SELECTORS,
+    UNITS,
+    WORDS,
+    ConfigError,
+)
 from hw.verilog_keywords import VERILOG_KEYWORDS
 
+#: What can be chosen is as much part of the configuration as what was chosen.
 __all__ = [
     "GOALS",
     "LAYOUTS",
@@ -26,95 +45,7 @@ __all__ = [
     "pattern_list",
 ]
 
-#: What each unit does, in one line.
-UNITS: dict[str, str] = {
-    "sparsifier": "keep N of M activations, pack them, describe them in metadata",
-    "selector": "mask of the N largest of M activations",
-    "encoder": "mask to metadata",
-    "decoder": "metadata to mask, illegal codes reported",
-    "decompressor": "packed activations and metadata back to dense groups",
-    "packer": "packed activations and metadata to words without gaps",
-    "unpacker": "words without gaps back to packed activations and metadata",
-    "pe": "sparse dot product of packed activations with dense weights",
-}
-
-#: Architectures of the top-N-of-M selector, all with the same function.
-SELECTORS: tuple[str, ...] = (
-    "compare_matrix",
-    "rank_merge",
-    "selection_network",
-    "threshold_search",
-    "threshold_serial",
-)
-
-#: The one that can be told the pattern, or N, at run time.
-_RUN_TIME_SELECTOR = "compare_matrix"
-
-#: Units that have a selector.
-_SELECTING_UNITS = ("sparsifier", "selector")
-
-#: Units with a packed stream.  Their buffer is their only register stage.
-PACKING_UNITS = ("packer", "unpacker")
-
-#: What `selector="auto"` aims at.
-GOALS: tuple[str, ...] = ("area", "delay", "density")
-
-#: Codes of the metadata.
-METADATA: tuple[str, ...] = ("bitmap", "index", "bitmap-implied", "enumerative")
-
-#: How a packed stream holds values and metadata: group by group, or in two streams.
-LAYOUTS: tuple[str, ...] = ("interleaved", "split")
-
-#: Bits of one word of a packed stream.
-WORDS: tuple[int, ...] = (32, 64, 128, 256, 512)
-
-#: What an accumulator does beyond its range.
-OVERFLOWS: tuple[str, ...] = ("wrap", "saturate")
-
-MAX_M = 64
-MAX_PIPELINE = 32
-MAX_ACC_WIDTH = 64
-
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
-#: Parameters that shape each unit, in the order of the canonical command.
-_PARAMETERS: dict[str, tuple[str, ...]] = {
-    "sparsifier": (
-        "dtype", "score_bits", "n_runtime", "selector", "input_register", "metadata", "pipeline",
-    ),
-    "selector": (
-        "dtype", "score_bits", "n_runtime", "selector", "input_register", "pipeline",
-    ),
-    "encoder": ("metadata", "serial", "pipeline"),
-    "decoder": ("metadata", "serial", "pipeline"),
-    "decompressor": ("dtype", "metadata", "pipeline"),
-    "packer": ("dtype", "metadata", "word", "layout"),
-    "unpacker": ("dtype", "metadata", "word", "layout"),
-    "pe": (
-        "dtype", "weight_dtype", "metadata", "acc_width", "overflow", "check", "pipeline",
-    ),
-}  # fmt: skip
-
-
-#: Parameters that are left out of the canonical command where they are not given.
-_OPTIONAL = ("score_bits", "n_runtime", "input_register", "serial")
-
-
-class ConfigError(ValueError):
-    """A parameter of a unit has a value that breaks a rule.
-
-    Attributes
-    ----------
-    parameter
-        Name of the parameter.
-    rule
-        The rest of the sentence: the rule and the value.
-    """
-
-    def __init__(self, parameter: str, rule: str) -> None:
-        super().__init__(f"{parameter} {rule}")
-        self.parameter = parameter
-        self.rule = rule
 
 
 def metadata_bits(code: str, n: int, m: int) -> int:
@@ -129,6 +60,23 @@ def metadata_bits(code: str, n: int, m: int) -> int:
         "index": n * (m - 1).bit_length(),
         "enumerative": (comb(m, n) - 1).bit_length(),
     }[code]
+
+
+def compression_ratio(n: int, m: int, width: int, bits: float) -> float:
+    """Dense bits over stored bits of one group: ``m width / (n width + bits)``.
+
+    8:16 of 8 bits with 14 bits of metadata: 128 / (64 + 14) = 1.641.
+
+    Parameters
+    ----------
+    n, m
+        Pattern.
+    width
+        Bits of one number.
+    bits
+        Bits of metadata of a group.
+    """
+    return m * width / (n * width + bits)
 
 
 def pattern_list(patterns: Iterable[tuple[int, int]]) -> str:
@@ -301,16 +249,16 @@ class UnitConfig:
     def _check_run_time(self) -> None:
         """What is chosen at run time goes with one selector, in two units."""
         for parameter in ("flexible", "n_runtime", "input_register"):
-            if getattr(self, parameter) and self.unit not in _SELECTING_UNITS:
-                units = " or ".join(_SELECTING_UNITS)
+            if getattr(self, parameter) and self.unit not in SELECTING_UNITS:
+                units = " or ".join(SELECTING_UNITS)
                 raise ConfigError(parameter, f"must go with unit {units}, not {self.unit!r}")
         for parameter in ("flexible", "n_runtime"):
             if not getattr(self, parameter):
                 continue
-            if self.selector not in ("auto", _RUN_TIME_SELECTOR):
+            if self.selector not in ("auto", RUN_TIME_SELECTOR):
                 raise ConfigError(
                     parameter,
-                    f"must go with selector {_RUN_TIME_SELECTOR}, not {self.selector!r}",
+                    f"must go with selector {RUN_TIME_SELECTOR}, not {self.selector!r}",
                 )
         if self.flexible and self.n_runtime:
             raise ConfigError("n_runtime", "must not be given with flexible")
@@ -325,7 +273,7 @@ class UnitConfig:
 
     def _check_pipeline(self) -> None:
         if self.pipeline == "auto":
-            if self.unit not in _SELECTING_UNITS:
+            if self.unit not in SELECTING_UNITS:
                 raise ConfigError(
                     "pipeline",
                     f"must be a number in a unit without a selector, not 'auto' in {self.unit!r}",
@@ -363,7 +311,8 @@ class UnitConfig:
     def _check_range(self, parameter: str, low: int, high: int, where: str = "") -> None:
         value = getattr(self, parameter)
         if not low <= value <= high:
-            raise ConfigError(parameter, f"must be between {low} and {high}{where}, not {value}")
+            allowed = str(low) if low == high else f"between {low} and {high}"
+            raise ConfigError(parameter, f"must be {allowed}{where}, not {value}")
 
     @property
     def format(self) -> NumberFormat:
@@ -434,7 +383,7 @@ class UnitConfig:
     @property
     def _chosen(self) -> tuple[str, int]:
         """Architecture and register stages of the selector, ``auto`` resolved."""
-        allowed = (_RUN_TIME_SELECTOR,) if self.flexible or self.n_runtime else SELECTORS
+        allowed = (RUN_TIME_SELECTOR,) if self.flexible or self.n_runtime else SELECTORS
         return choose(
             n=self.n,
             m=self.m,
@@ -452,7 +401,7 @@ class UnitConfig:
     @property
     def is_serial(self) -> bool:
         """Whether there is a selector that takes several cycles for a group."""
-        if "selector" not in _PARAMETERS[self.unit]:
+        if "selector" not in PARAMETERS[self.unit]:
             return False
         return self.resolved_selector == "threshold_serial"
 
@@ -490,9 +439,9 @@ class UnitConfig:
             resolved["flexible"] = pattern_list(self.flexible)
         else:
             resolved |= {"n": self.n, "m": self.m}
-        for parameter in _PARAMETERS[self.unit]:
+        for parameter in PARAMETERS[self.unit]:
             # What changes the function only where it is asked for.
-            if parameter in _OPTIONAL and not getattr(self, parameter):
+            if parameter in OPTIONAL and not getattr(self, parameter):
                 continue
             resolved[parameter] = getattr(self, parameter)
         if "selector" in resolved:
@@ -508,7 +457,7 @@ class UnitConfig:
             return self.name
         pattern = [f"flex{self.m}"] if self.flexible else [self.n, self.m]
         parts: list[int | str] = ["nm", self.unit, *pattern]
-        if "dtype" in _PARAMETERS[self.unit]:
+        if "dtype" in PARAMETERS[self.unit]:
             parts.append(self.dtype)
             if self.unit == "pe" and self.weight_format is not self.format:
                 parts.append(self.weight_format.name)
@@ -522,7 +471,7 @@ class UnitConfig:
         words = ["python -m hw.generate"]
         for parameter, value in self.parameters.items():
             option = f"--{parameter.replace('_', '-')}"
-            if parameter in _OPTIONAL and isinstance(value, bool):
+            if parameter in OPTIONAL and isinstance(value, bool):
                 words.append(option)
                 continue
             text = ("on" if value else "off") if isinstance(value, bool) else value

@@ -42,7 +42,14 @@ import torch
 from tabulate import tabulate
 
 from hw.cli import CommandParser, parse_patterns
-from hw.config import METADATA, ConfigError, UnitConfig, metadata_bits, pattern_list
+from hw.config import (
+    METADATA,
+    ConfigError,
+    UnitConfig,
+    compression_ratio,
+    metadata_bits,
+    pattern_list,
+)
 from hw.files import write_files
 from hw.formats import FORMATS
 from hw.progress import progress_bar
@@ -60,7 +67,6 @@ __all__ = [
     "LinearMasks",
     "PatternMasks",
     "Report",
-    "compression_ratio",
     "fit_log_odds",
     "keep_probabilities",
     "log_elementary_symmetric",
@@ -232,24 +238,6 @@ def pooled_entropy(counts: torch.Tensor) -> float:
     total = seen.sum()
     plug_in = -(seen / total * torch.log2(seen / total)).sum()
     return abs(float(plug_in + (len(seen) - 1) / (2 * total * math.log(2))))
-
-
-def compression_ratio(n: int, m: int, width: int, bits: float) -> float:
-    """Dense bits over stored bits of one group: ``m width / (n width + bits)``.
-
-    Parameters
-    ----------
-    width
-        Bits of one number.
-    bits
-        Bits of metadata of a group.
-
-    Examples
-    --------
-    >>> round(compression_ratio(8, 16, 8, 14), 3)
-    1.641
-    """
-    return m * width / (n * width + bits)
 
 
 @dataclass(frozen=True)
