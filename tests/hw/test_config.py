@@ -50,7 +50,7 @@ PE = {"unit": "pe", "dtype": "int8"}
         (
             {"unit": "packer", "pipeline": 2},
             "pipeline",
-            "must be between 1 and 1 in a packer, whose buffer is the stage, not 2",
+            "must be 1 in a packer, whose buffer is the stage, not 2",
         ),
         (
             {"unit": "unpacker", "n": 1, "m": 2, "dtype": "int4"},

@@ -1,0 +1,108 @@
+"""What the units are, what can be chosen for each of them, and the error of a wrong choice."""
+
+__all__ = [
+    "GOALS",
+    "LAYOUTS",
+    "MAX_ACC_WIDTH",
+    "MAX_M",
+    "MAX_PIPELINE",
+    "METADATA",
+    "OPTIONAL",
+    "OVERFLOWS",
+    "PACKING_UNITS",
+    "PARAMETERS",
+    "RUN_TIME_SELECTOR",
+    "SELECTING_UNITS",
+    "SELECTORS",
+    "UNITS",
+    "WORDS",
+    "ConfigError",
+]
+
+#: What each unit does, in one line.
+UNITS: dict[str, str] = {
+    "sparsifier": "keep N of M activations, pack them, describe them in metadata",
+    "selector": "mask of the N largest of M activations",
+    "encoder": "mask to metadata",
+    "decoder": "metadata to mask, illegal codes reported",
+    "decompressor": "packed activations and metadata back to dense groups",
+    "packer": "packed activations and metadata to words without gaps",
+    "unpacker": "words without gaps back to packed activations and metadata",
+    "pe": "sparse dot product of packed activations with dense weights",
+}
+
+#: Architectures of the top-N-of-M selector, all with the same function.
+SELECTORS: tuple[str, ...] = (
+    "compare_matrix",
+    "rank_merge",
+    "selection_network",
+    "threshold_search",
+    "threshold_serial",
+)
+
+#: The one that can be told the pattern, or N, at run time.
+RUN_TIME_SELECTOR = "compare_matrix"
+
+#: Units that have a selector.
+SELECTING_UNITS = ("sparsifier", "selector")
+
+#: Units with a packed stream.  Their buffer is their only register stage.
+PACKING_UNITS = ("packer", "unpacker")
+
+#: What `selector="auto"` aims at.
+GOALS: tuple[str, ...] = ("area", "delay", "density")
+
+#: Codes of the metadata.
+METADATA: tuple[str, ...] = ("bitmap", "index", "bitmap-implied", "enumerative")
+
+#: How a packed stream holds values and metadata: group by group, or in two streams.
+LAYOUTS: tuple[str, ...] = ("interleaved", "split")
+
+#: Bits of one word of a packed stream.
+WORDS: tuple[int, ...] = (32, 64, 128, 256, 512)
+
+#: What an accumulator does beyond its range.
+OVERFLOWS: tuple[str, ...] = ("wrap", "saturate")
+
+MAX_M = 64
+MAX_PIPELINE = 32
+MAX_ACC_WIDTH = 64
+
+#: Parameters that shape each unit, in the order of the canonical command.
+PARAMETERS: dict[str, tuple[str, ...]] = {
+    "sparsifier": (
+        "dtype", "score_bits", "n_runtime", "selector", "input_register", "metadata", "pipeline",
+    ),
+    "selector": (
+        "dtype", "score_bits", "n_runtime", "selector", "input_register", "pipeline",
+    ),
+    "encoder": ("metadata", "serial", "pipeline"),
+    "decoder": ("metadata", "serial", "pipeline"),
+    "decompressor": ("dtype", "metadata", "pipeline"),
+    "packer": ("dtype", "metadata", "word", "layout"),
+    "unpacker": ("dtype", "metadata", "word", "layout"),
+    "pe": (
+        "dtype", "weight_dtype", "metadata", "acc_width", "overflow", "check", "pipeline",
+    ),
+}  # fmt: skip
+
+
+#: Parameters that are left out of the canonical command where they are not given.
+OPTIONAL = ("score_bits", "n_runtime", "input_register", "serial")
+
+
+class ConfigError(ValueError):
+    """A parameter of a unit has a value that breaks a rule.
+
+    Attributes
+    ----------
+    parameter
+        Name of the parameter.
+    rule
+        The rest of the sentence: the rule and the value.
+    """
+
+    def __init__(self, parameter: str, rule: str) -> None:
+        super().__init__(f"{parameter} {rule}")
+        self.parameter = parameter
+        self.rule = rule
