@@ -41,6 +41,7 @@ __all__ = [
     "WORDS",
     "ConfigError",
     "UnitConfig",
+    "compression_ratio",
     "metadata_bits",
     "pattern_list",
 ]
