@@ -48,6 +48,9 @@ __all__ = [
 #: Amber takes weights below the first and above the second of these quantiles for outliers.
 OUTLIER_QUANTILES: tuple[float, float] = (0.005, 0.995)
 
+#: Norms in between cannot come from squares that overflow or vanish in fp32.
+_SAFE_NORMS = (1e-15, 1e15)
+
 
 @dataclass(frozen=True)
 class Criterion:
@@ -91,9 +94,12 @@ def weighted_magnitude(x: torch.Tensor, scale: torch.Tensor | None = None) -> to
     if scale is None:
         return magnitude
     magnitude = magnitude.float()
-    product = (magnitude * scale).clamp_(max=torch.finfo(torch.float32).max)
-    # The comparison is false for NaN too; infinity * 0 is replaced as well.
-    return torch.where(magnitude < torch.inf, product, magnitude)
+    product = magnitude * scale
+    # NaN compares false: it comes from NaN, and from infinity * 0.
+    if product.numel() == 0 or bool(product.amax() < torch.inf):
+        return product
+    finite = product.clamp(max=torch.finfo(torch.float32).max)
+    return torch.where(magnitude < torch.inf, finite, magnitude)
 
 
 def sequence_scales(x: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
@@ -117,16 +123,17 @@ def sequence_scales(x: torch.Tensor, attention_mask: torch.Tensor | None = None)
     Returns
     -------
     torch.Tensor
-        fp32 (..., 1, C), from sums in fp64, at most the largest fp32 number.
+        fp32 (..., 1, C), at most the largest fp32 number.
     """
     if x.shape[-2] == 1:
         return torch.ones_like(x, dtype=torch.float32)
     if attention_mask is not None:
         x = torch.where(attention_mask.unsqueeze(-1) != 0, x, 0)
-    norms = torch.linalg.vector_norm(x, dim=-2, keepdim=True, dtype=torch.float64)
-    if not bool(norms.isfinite().all()):
-        x = x.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
-        norms = torch.linalg.vector_norm(x, dim=-2, keepdim=True, dtype=torch.float64)
+    norms = torch.linalg.vector_norm(x, dim=-2, keepdim=True, dtype=torch.float32)
+    if bool(((norms > _SAFE_NORMS[0]) & (norms < _SAFE_NORMS[1])).all()):
+        return norms
+    x = x.double().nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+    norms = torch.linalg.vector_norm(x, dim=-2, keepdim=True)
     return norms.clamp(max=torch.finfo(torch.float32).max).float()
 
 

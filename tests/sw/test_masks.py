@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hw.formats import FORMATS
 from sw.codes import codes_of
-from sw.masks import keep_largest, keep_n_of_m, kept_count, score_keys
+from sw.masks import keep_largest, keep_n_of_m, kept_count, masked, score_keys
 from tests.sw import naive
 
 INF, NAN = float("inf"), float("nan")
@@ -133,3 +133,29 @@ def test_kept_count_of_real_sizes() -> None:
     assert [kept_count(4096, ratio) for ratio in ratios] == [3276, 2048, 1228, 409]
     # Binary floating point gives 255 and 1023.
     assert [kept_count(2560, ratios[3]), kept_count(10240, ratios[3])] == [256, 1024]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("gradient", [False, True])
+def test_masked_to_the_last_bit(dtype: torch.dtype, gradient: bool) -> None:
+    integers = torch.int32 if dtype == torch.float32 else torch.int16
+    generator = torch.Generator().manual_seed(3)
+    bits = torch.randint(-(2**15), 2**15, (4, 600), generator=generator).to(integers)
+    bits = bits << (16 if dtype == torch.float32 else 0)
+    x = bits.view(dtype).requires_grad_(gradient)
+    mask = torch.rand(4, 600, generator=generator) < 0.5
+    assert bool(x.isnan().any())
+    got = masked(x, mask)
+    assert got.requires_grad == gradient
+    expected = [
+        number if kept else 0
+        for number, kept in zip(bits.flatten().tolist(), mask.flatten().tolist(), strict=True)
+    ]
+    assert got.detach().view(integers).flatten().tolist() == expected
+
+
+def test_masked_passes_gradients() -> None:
+    x = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    masked(x, torch.tensor([True, False, True])).sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [1.0, 0.0, 1.0]
