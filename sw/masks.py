@@ -103,7 +103,7 @@ def kept_count(size: int, ratio: Fraction) -> int:
 
 
 def masked(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """x where the mask is set, +0 elsewhere.
+    """Activations where the mask is set, +0 elsewhere.
 
     What is kept stays to the last bit, NaN payloads too; what is dropped is +0 even where it was
     negative, infinite or NaN.  Gradients pass where the mask is set.
