@@ -8,7 +8,7 @@ infinity above every finite value; both zeros have key 0.
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["FORMATS", "INTEGER_FORMATS", "NumberFormat"]
+__all__ = ["FORMATS", "FP32", "INTEGER_FORMATS", "NumberFormat"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,43 @@ class NumberFormat:
         """Bits of the mantissa field; 0 for integers."""
         return self.width - 1 - self.exponent_width if self.kind == "float" else 0
 
+    @property
+    def has_infinity(self) -> bool:
+        """Whether the largest exponent field means infinity and NaN, as IEEE 754 has it."""
+        return self.kind == "float" and self.name != "fp8_e4m3"
+
+    @property
+    def significand_width(self) -> int:
+        """Bits of s, where a finite magnitude is s * 2**x in units of the smallest one above 0."""
+        return self.width if self.kind == "int" else self.mantissa_width + 1
+
+    @property
+    def largest_exponent(self) -> int:
+        """The largest x, where a finite magnitude is s * 2**x; 0 for integers."""
+        if self.kind == "int":
+            return 0
+        return (1 << self.exponent_width) - (3 if self.has_infinity else 2)
+
+    @property
+    def smallest_exponent(self) -> int:
+        """log2 of the smallest magnitude above 0; 0 for integers."""
+        if self.kind == "int":
+            return 0
+        bias = (1 << (self.exponent_width - 1)) - 1
+        return 1 - bias - self.mantissa_width
+
+    @property
+    def overflow_key(self) -> int:
+        """Key of what is larger than every finite float: infinity, or NaN where there is none."""
+        if not self.has_infinity:
+            return (1 << self.key_width) - 1
+        return ((1 << self.exponent_width) - 1) << self.mantissa_width
+
+    @property
+    def quiet_nan(self) -> int:
+        """The canonical NaN of a float format: +, quiet, no payload."""
+        return self.overflow_key | 1 << (self.mantissa_width - 1)
+
 
 #: All number formats by name.  fp8_e4m3 is the OCP format: no infinity, S.1111.111 is NaN.
 FORMATS: dict[str, NumberFormat] = {
@@ -60,6 +97,9 @@ FORMATS: dict[str, NumberFormat] = {
         NumberFormat("fp8_e5m2", 8, "float", exponent_width=5),
     )
 }
+
+#: IEEE 754 binary32, the format of sums and scales; no format of activations.
+FP32 = NumberFormat("fp32", 32, "float", exponent_width=8)
 
 #: Names of the two's complement formats.
 INTEGER_FORMATS: tuple[str, ...] = tuple(
