@@ -13,8 +13,8 @@ import pytest
 
 from hw.config import SELECTORS, UnitConfig
 from hw.emit import emit
+from tests.hw.formal import clocked_miter, miter, prove
 from tests.hw.gates import Gates, Run, counted, from_planes, to_planes
-from tests.hw.test_formal import FREE, HANDSHAKE, WIRES_HOLD, parameters, prove
 
 pytest.importorskip("pyosys")
 
@@ -124,46 +124,16 @@ LARGE = [(12, 24, 0), (7, 24, 2), (16, 32, 0), (1, 32, 1), (31, 32, 3)]
 
 REFERENCE = "compare_matrix"
 
+#: A reference beside the unit that is proved equal.
+BESIDE = """
+  wire r_ready, r_valid;
+  wire [M-1:0] mask;
+  reference r(.clk(clk), .rst(rst), .i_valid(i_valid), .i_ready(r_ready), .i_data(i_data),
+    .o_valid(r_valid), .o_ready(o_ready), .o_mask(mask));
+"""
+
 #: A mistake in lane 0 in one case of 256.
-RARE = "mask ^ (data[6:3] == 9 && data[14:11] == 9)"
-
-
-def equivalence_miter(name: str, config: UnitConfig, *, mistake: str = "mask") -> str:
-    return f"""
-module {name}({FREE}, input [{config.m * 8 - 1}:0] data, output ok);
-  {parameters(config)}
-  wire u_valid, u_ready, r_valid, r_ready;
-  wire [M-1:0] o_mask, mask;
-  reference r(.clk(clk), .rst(rst), .i_valid(valid), .i_ready(r_ready), .i_data(data),
-    .o_valid(r_valid), .o_ready(ready), .o_mask(mask));
-  candidate unit({HANDSHAKE}, .i_data(data), .o_mask(o_mask));
-  assign ok = o_mask == ({mistake}) && {WIRES_HOLD};
-endmodule
-"""
-
-
-def serial_miter(name: str, config: UnitConfig, cycles: int, *, mistake: str = "mask") -> str:
-    """The serial selector reset and given a group; `ok` looks at its mask when it comes."""
-    return f"""
-module {name}(input clk, input [{config.m * 8 - 1}:0] data, output ok);
-  {parameters(config)}
-  wire s_ready, s_valid, r_ready, r_valid;
-  wire [M-1:0] o_mask, mask;
-  reg [{config.m * 8 - 1}:0] held;
-  reg started = 0;
-  reg [7:0] cycle = 0;
-  always @(posedge clk) begin
-    started <= 1;
-    if (!started) held <= data;
-    cycle <= cycle + 1;
-  end
-  reference r(.clk(clk), .rst(1'b0), .i_valid(1'b1), .i_ready(r_ready), .i_data(held),
-    .o_valid(r_valid), .o_ready(1'b1), .o_mask(mask));
-  candidate unit(.clk(clk), .rst(!started), .i_valid(1'b1), .i_ready(s_ready), .i_data(held),
-    .o_valid(s_valid), .o_ready(1'b1), .o_mask(o_mask));
-  assign ok = !started || (s_valid == (cycle == {cycles}) && (!s_valid || o_mask == ({mistake})));
-endmodule
-"""
+RARE = ("o_mask == mask", "o_mask == (mask ^ (i_data[6:3] == 9 && i_data[14:11] == 9))")
 
 
 @pytest.mark.parametrize("name", SELECTORS)
@@ -227,17 +197,14 @@ class TestSelector:
             selector(n, m, bits, selector=architecture, pipeline=0, name=top)
             for architecture, top in ((REFERENCE, "reference"), (name, "candidate"))
         ]
-        if units[1].is_serial:
-            # No combinational form: unrolled from reset to the end of its first group.
-            cycles = units[1].initiation_interval
-            good, bad = (
-                serial_miter(module, units[1], cycles, mistake=mask)
-                for module, mask in (("good", "mask"), ("bad", RARE))
-            )
-            prove(tmp_path, units, good, bad, steps=cycles + 1)
+        if not units[1].is_serial:
+            prove(tmp_path, units, miter(units[1], "o_mask == mask", BESIDE), RARE)
             return
-        good = equivalence_miter("good", units[1])
-        prove(tmp_path, units, good, equivalence_miter("bad", units[1], mistake=RARE))
+        # No combinational form: unrolled from reset to the end of its first group.
+        cycles = units[1].initiation_interval
+        expected = f"o_valid == (cycle == {cycles}) && (!o_valid || o_mask == mask)"
+        good = clocked_miter(units[1], expected, BESIDE, held=True)
+        prove(tmp_path, units, good, RARE, steps=cycles + 1)
 
 
 #: Lanes 8; a list that does not fill its port; odd shares; a list of one.

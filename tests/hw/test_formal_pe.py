@@ -1,0 +1,67 @@
+"""Proofs over all inputs: the PE, its accumulator from reset on."""
+
+import pytest
+
+from hw.config import METADATA, UnitConfig
+from tests.hw.formal import clocked_miter, prove
+
+pytest.importorskip("pyosys")
+
+#: Sums of products of a reduction; what is illegal adds 0 and is remembered to its end.
+MODEL = """
+  wire [M-1:0] mask = mask_of(i_meta);
+  reg signed [A-1:0] dot;
+  reg signed [W-1:0] value;
+  reg signed [V-1:0] weight;
+  integer lane, slot;
+  always @* begin
+    dot = 0;
+    slot = 0;
+    value = 0;
+    weight = 0;
+    for (lane = 0; lane < M; lane = lane + 1) if (mask[lane]) begin
+      value = i_values[slot*W +: W];
+      weight = i_weights[lane*V +: V];
+      dot = dot + value * weight;
+      slot = slot + 1;
+    end
+  end
+
+  reg signed [A-1:0] total;
+  reg fresh, wrong, due;
+  wire take = i_valid && i_ready;
+  always @(posedge clk) if (rst) begin
+    fresh <= 1;
+    due <= 0;
+  end else begin
+    if (take) begin
+      total <= (fresh ? 0 : total) + dot;
+      wrong <= mask == 0 || (wrong && !fresh);
+      fresh <= i_last;
+    end
+    if (i_ready) due <= take && i_last;
+  end
+"""
+
+EXPECTED = "i_ready == (!due || o_ready) && o_valid == due"
+EXPECTED += " && (!due || (o_sum == total && o_error == wrong))"
+
+
+@pytest.mark.parametrize("metadata", METADATA)
+def test_reductions(metadata, tmp_path):
+    """Whatever is offered, stalled or not, in the first cycles after reset."""
+    config = UnitConfig(
+        n=2, m=4, unit="pe", dtype="int4", metadata=metadata, acc_width=4, pipeline=1
+    )
+    good = clocked_miter(config, EXPECTED, MODEL)
+    prove(
+        tmp_path,
+        [config],
+        good,
+        ("mask = 0; mask <", "mask = 1 << N; mask <"),
+        ("wrong <= mask == 0 ||", "wrong <="),
+        ("(fresh ? 0 : total)", "total"),
+        ("(wrong && !fresh)", "wrong"),
+        ("dot = dot + value * weight", "dot = dot + value"),
+        steps=6,
+    )
