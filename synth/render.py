@@ -148,19 +148,28 @@ class Report:
     @property
     def _missing(self) -> list[str]:
         """What there is not."""
-        notes = [result.note for result in self.results if result.note]
+        notes = self._empty
         for result in self.results:
-            # Without any timing the head says why.
-            if result.timing is not None and result.delay_ns is None:
+            # Without any timing the head says why, and without cells there is no path.
+            if result.timing is not None and result.delay_ns is None and result.cells:
                 notes.append(f"{result.name} has no delay: {result.timing_note}")
         return notes
 
     @property
+    def _empty(self) -> list[str]:
+        """Which designs have no cells."""
+        return [result.note for result in self.results if result.note]
+
+    @property
     def _measures(self) -> list[str]:
         """What density is, and the marks of changes."""
+        density = "density: 10^9 groups per second and mm2, 1 / (area * delay * interval)"
+        return [density] * any(result.density for result in self.results) + self._marks
+
+    @property
+    def _marks(self) -> list[str]:
+        """The marks of changes."""
         notes = []
-        if any(result.density for result in self.results):
-            notes.append("density: 10^9 groups per second and mm2, 1 / (area * delay * interval)")
         if self.baseline is not None:
             notes.append("▲ ▼: more or less than in the baseline")
             befores = [(result, self._before(result)) for result in self.results]

@@ -8,7 +8,8 @@ import argparse
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,11 @@ DEFAULT_PATTERNS = "2:4,4:8,8:16,16:32"
 DEFAULT_DTYPES = dict.fromkeys(UNITS, "bf16") | {"pe": "int8"}
 DEFAULT_PIPELINE = 1
 
-#: First word of the other report: see `synth.selectors`.
-_SELECTORS = "selectors"
+#: First words of the studies, commands of their own, with what they are of.
+_STUDIES = {
+    "selectors": "benchmark of all architectures of the selector",
+    "codes": "what the metadata codes cost",
+}
 
 #: Options that shape units, and so mean nothing for other Verilog.
 _UNIT_OPTIONS = ("units", "patterns", "dtype", "metadata", "pipeline")
@@ -53,8 +57,10 @@ def _parser() -> CommandParser:
     parser = CommandParser(
         prog="python -m synth.report",
         description="Area and delay of the units, or of any Verilog, mapped to a Liberty library.",
-        epilog=f"python -m synth.report {_SELECTORS}: benchmark of all architectures of the "
-        "selector (--help: its options).",
+        epilog="; ".join(
+            f"python -m synth.report {name}: {what}" for name, what in _STUDIES.items()
+        )
+        + " (--help: its options).",
     )
     # No default in the namespace: what is there was asked for.
     unset: dict[str, Any] = {"default": argparse.SUPPRESS}
@@ -143,11 +149,10 @@ def _parser() -> CommandParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; the arguments are those of the command line if not given."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if words[:1] == [_SELECTORS]:
-        # Only here, since it is a command of its own.
-        from synth.selectors import main as selectors
-
-        return selectors(words[1:])
+    if words and words[0] in _STUDIES:
+        # Only here, since each is a command of its own.
+        study: Callable[[Sequence[str]], None] = import_module(f"synth.{words[0]}").main
+        return study(words[1:])
     parser = _parser()
     return run(parser, vars(parser.parse_args(words)), _report)
 

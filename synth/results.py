@@ -68,17 +68,20 @@ class Results:
         except (ValueError, KeyError, TypeError):
             return
 
-    def known(self, config: UnitConfig, flow: str) -> AreaResult | None:
-        """The result of a unit if an earlier run has it and the generator is the same."""
-        return self._find(self._source(config, flow), config)
+    def known(self, design: UnitConfig | Design, flow: str) -> AreaResult | None:
+        """The result of a unit if an earlier run has it and the generator is the same.
 
-    def measure(self, config: UnitConfig, flow: str, cancel: Event) -> AreaResult:
-        """The result of a unit, measured if need be, and then in the file.
+        Of other Verilog if an earlier run has it.
+        """
+        return self._find(self._source(design, flow), design)
+
+    def measure(self, design: UnitConfig | Design, flow: str, cancel: Event) -> AreaResult:
+        """The result of a unit or of other Verilog, measured if need be, and then in the file.
 
         Parameters
         ----------
-        config
-            The unit.
+        design
+            The unit, or other Verilog as text.
         flow
             One of the flows.
         cancel
@@ -95,12 +98,13 @@ class Results:
         timer.daemon = True
         timer.start()
         try:
-            verilog = verilog_of(config, cancel)
-            key = _hash(self._conditions[flow], _without_header(verilog))
-            result = self._find(key, config)
+            emitted = design
+            if isinstance(emitted, UnitConfig):
+                emitted = Design(verilog_of(emitted, cancel), emitted.top, emitted)
+            key = self._key(emitted, flow)
+            result = self._find(key, design)
             if result is None:
-                design = Design(verilog, config.top, config)
-                result = area(design, library=self._library, flow=flow, cancel=cancel)
+                result = area(emitted, library=self._library, flow=flow, cancel=cancel)
         except SynthesisError as error:
             if cancel.is_set():
                 raise TimeLimitError(f"no result in {self._timeout:g} s") from error
@@ -108,18 +112,26 @@ class Results:
         finally:
             timer.cancel()
         # Who edits the generator during a run must not have old Verilog taken for new.
-        source = self._source(config, flow) if _generator() == self._generator else None
+        source = self._source(design, flow) if _generator() == self._generator else None
         self._write({"verilog": key, "source": source, "result": asdict(result)})
         return result
 
-    def _source(self, config: UnitConfig, flow: str) -> str:
-        """Key of a unit before there is Verilog of it."""
-        return _hash(self._conditions[flow], self._generator, config.command)
+    def _source(self, design: UnitConfig | Design, flow: str) -> str:
+        """Key of a unit before there is Verilog of it; that of other Verilog."""
+        if isinstance(design, Design):
+            return self._key(design, flow)
+        return _hash(self._conditions[flow], self._generator, design.command)
 
-    def _find(self, key: str, config: UnitConfig) -> AreaResult | None:
+    def _key(self, design: Design, flow: str) -> str:
+        """Key of Verilog."""
+        return _hash(self._conditions[flow], _without_header(str(design.verilog)))
+
+    def _find(self, key: str, design: UnitConfig | Design) -> AreaResult | None:
         result = self._known.get(key)
+        if result is None or isinstance(design, Design):
+            return result
         # Units of other parameters may have the same Verilog.
-        return None if result is None else result.of(config)
+        return result.of(design)
 
     def _write(self, record: dict[str, object]) -> None:
         """Append one line, in one piece; a line that an earlier run left broken stays so."""

@@ -18,7 +18,7 @@ from hw.choice import TABLE, Measured
 from hw.cli import CommandParser
 from hw.config import SELECTORS, ConfigError, UnitConfig, pattern_list
 from hw.files import write_files
-from synth.area import AreaResult
+from synth.area import AreaResult, Design
 from synth.cli import UsageError, check_folder, list_of, run, whole_numbers
 from synth.flow import FLOWS
 from synth.study import Study, add_options, conduct, parser_of, status, usage_error
@@ -292,9 +292,9 @@ def _rows(given: dict[str, Any]) -> list[Row]:
     return rows
 
 
-def _size(config: UnitConfig) -> int:
+def _size(design: UnitConfig | Design) -> int:
     """How much work a unit is, about."""
-    return config.m**2 * config.key_width
+    return design.m**2 * design.key_width if isinstance(design, UnitConfig) else 0
 
 
 def _words(given: dict[str, Any]) -> list[str]:

@@ -19,7 +19,7 @@ from hw.cli import CommandParser, parse_patterns
 from hw.config import ConfigError, UnitConfig
 from hw.files import write_files
 from hw.progress import progress_bar
-from synth.area import AreaResult, default_jobs, each
+from synth.area import AreaResult, Design, default_jobs, each
 from synth.cli import UsageError, check_folder, library_of, positive
 from synth.liberty import Library
 from synth.render import BaselineError, Key, Report
@@ -66,7 +66,7 @@ class Study:
     name: str
     report: type[StudyReport]
     rows: Callable[[dict[str, Any]], list[Row]]
-    size: Callable[[UnitConfig], int]
+    size: Callable[[UnitConfig | Design], int]
     words: Callable[[dict[str, Any]], list[str]]
 
     @property
@@ -185,7 +185,7 @@ def conduct(study: Study, given: dict[str, Any]) -> list[Row]:
     rows = _measure(study, rows, library, given)
     if not any(row.result for row in rows):
         for row in rows:
-            print(f"{row.config.command}: {row.failure}", file=sys.stderr)
+            print(f"{_what(row)}: {row.failure}", file=sys.stderr)
         return rows
     # The command that makes the report again.
     command = shlex.join(["python", "-m", "synth.report", study.name, *study.words(given)])
@@ -199,6 +199,11 @@ def conduct(study: Study, given: dict[str, Any]) -> list[Row]:
     write_files(contents)
     print(f"wrote {' and '.join(map(str, contents))}")
     return rows
+
+
+def _what(row: Row) -> str:
+    """The command that makes a unit; the name of other Verilog."""
+    return row.design.command if isinstance(row.design, UnitConfig) else row.design.top
 
 
 def status(rows: Sequence[Row]) -> int:
@@ -240,19 +245,19 @@ def _measure(
     """The rows with what earlier runs or this one measured."""
     path = given["output"] / "results.jsonl"
     results = Results(path, library, _flows(wanted), given["timeout"])
-    rows = [replace(row, result=results.known(row.config, row.flow)) for row in wanted]
+    rows = [replace(row, result=results.known(row.design, row.flow)) for row in wanted]
     places = [place for place, row in enumerate(rows) if row.result is None]
     left = [rows[place] for place in places]
     if len(left) < len(rows):
         print(f"{len(rows) - len(left)} of {len(rows)} units are in {path}", flush=True)
     finished = each(
         left,
-        lambda row, cancel: results.measure(row.config, row.flow, cancel),
-        size=lambda row: study.size(row.config),
+        lambda row, cancel: results.measure(row.design, row.flow, cancel),
+        size=lambda row: study.size(row.design),
         jobs=given["jobs"],
     )
     bar = progress_bar(
-        total=sum(study.size(row.config) for row in left),
+        total=sum(study.size(row.design) for row in left),
         desc=study.name,
         leave=False,
         # In units of work: the large ones take longer.
@@ -262,7 +267,7 @@ def _measure(
         for count, (place, future) in enumerate(finished, 1):
             rows[places[place]] = _row(left[place], future)
             bar.set_postfix_str(f"{count} of {len(left)} units", refresh=False)
-            bar.update(study.size(left[place].config))
+            bar.update(study.size(left[place].design))
     return rows
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from tabulate import tabulate
 
 from hw.config import UnitConfig
-from synth.area import AreaResult
+from synth.area import AreaResult, Design
 from synth.liberty import Library
 from synth.render import Key, Report
 
@@ -19,12 +19,37 @@ __all__ = ["Label", "Row", "StudyReport", "json_lines"]
 
 @dataclass(frozen=True)
 class Row:
-    """One unit in one flow, with its result or with the reason why there is none."""
+    """One unit in one flow, with its result or with the reason why there is none.
 
-    config: UnitConfig
+    Parameters
+    ----------
+    design
+        The unit, or other Verilog, as text, that units are compared with.
+    flow
+        One of `synth.flow.FLOWS`.
+    result
+        What was measured.
+    failure
+        Why there is no result.
+    """
+
+    design: UnitConfig | Design
     flow: str
     result: AreaResult | None = None
     failure: str = ""
+
+    @property
+    def config(self) -> UnitConfig:
+        """The unit.
+
+        Raises
+        ------
+        TypeError
+            It is other Verilog.
+        """
+        if not isinstance(self.design, UnitConfig):
+            raise TypeError(f"{self.design.top} must be a unit to have a configuration")
+        return self.design
 
 
 @dataclass(frozen=True)
@@ -77,9 +102,10 @@ class StudyReport(Report):
         rows, failures = [], []
         for row in self.rows:
             if row.result is None:
-                parameters = row.config.parameters
-                more = self._more(row)
-                failures.append({"parameters": parameters, **more, "failure": row.failure})
+                what: dict[str, Any] = {"name": row.design.top, "flow": row.flow}
+                if isinstance(row.design, UnitConfig):
+                    what["parameters"] = row.design.parameters
+                failures.append({**what, **self._more(row), "failure": row.failure})
                 continue
             record = self._record(row.result)
             # Hundreds of rows, each with dozens of types.

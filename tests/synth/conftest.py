@@ -1,5 +1,6 @@
 import shutil
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -55,15 +56,24 @@ def out(tmp_path):
 
 
 @pytest.fixture
-def tools(monkeypatch):
-    """Made-up tools in the place of generator, synthesis and timing."""
-    tools = Tools()
-    monkeypatch.setattr(synth.results, "verilog_of", tools.verilog)
-    monkeypatch.setattr(synth.results, "area", tools.area)
-    monkeypatch.setattr(synth.results, "_generator", lambda: tools.generator)
-    for module in (synth.results, synth.study):
-        monkeypatch.setattr(module, "method", lambda: tools.sta)
-    return tools
+def use_tools(monkeypatch):
+    """Put made-up tools in the place of generator, synthesis and timing."""
+
+    def use(tools):
+        monkeypatch.setattr(synth.results, "verilog_of", tools.verilog)
+        monkeypatch.setattr(synth.results, "area", tools.area)
+        monkeypatch.setattr(synth.results, "_generator", lambda: tools.generator)
+        for module in (synth.results, synth.study):
+            monkeypatch.setattr(module, "method", lambda: tools.sta)
+        return tools
+
+    return use
+
+
+@pytest.fixture
+def tools(use_tools):
+    """Those of the tiny study."""
+    return use_tools(Tools())
 
 
 @pytest.fixture
@@ -76,15 +86,21 @@ def committed(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def run(capsys, out, delays):
-    """Run the tiny study with more arguments; the lines that it prints."""
+def run_study(capsys, out, delays):
+    """Run a study with the library of delays, into `out`; the lines that it prints."""
 
-    def run(*more, status=0):
-        words = ["selectors", *TINY.split(), "--liberty", delays.path, "--jobs", 1, "-o", out]
+    def run(*words, status=0):
+        options = ["--liberty", delays.path, "--jobs", 1, "-o", out]
         with pytest.raises(SystemExit) if status else nullcontext() as caught:
-            main([str(word) for word in (*words, *more)])
+            main([str(word) for word in (words[0], *options, *words[1:])])
         if status:
             assert caught.value.code == status
         return capsys.readouterr().out.splitlines()
 
     return run
+
+
+@pytest.fixture
+def run(run_study):
+    """Run the tiny study with more arguments."""
+    return partial(run_study, "selectors", *TINY.split())
