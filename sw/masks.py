@@ -5,8 +5,7 @@ from fractions import Fraction
 
 import torch
 
-from sw.groups import to_groups
-from sw.selection import select
+from sw.fast_selection import keep_mask
 
 __all__ = ["keep_largest", "keep_n_of_m", "kept_count", "masked", "score_keys"]
 
@@ -42,19 +41,16 @@ def score_keys(scores: torch.Tensor) -> torch.Tensor:
 def keep_n_of_m(scores: torch.Tensor, n: int, m: int) -> torch.Tensor:
     """Mask of the n largest scores of each group of m consecutive features: bool (..., C).
 
-    Order and ties as in `sw.selection.select`: on a tie the lower lane wins.  A row whose length is
-    not a multiple of m is padded with scores of 0 at its end, so that a group never crosses a
-    token; padding that is kept is cut off again.
+    `sw.fast_selection.keep_mask`, whose order, ties and padding these are.
 
     Parameters
     ----------
     scores
         bf16, fp16 or fp32 (..., C), as of `score_keys`.
     n, m
-        Pattern, 1 <= n <= m.
+        Pattern, 1 <= n <= m <= 64.
     """
-    keys = to_groups(score_keys(scores).to(torch.int64), m)
-    return select(keys, n).flatten(-2)[..., : scores.shape[-1]]
+    return keep_mask(scores, n, m)
 
 
 def keep_largest(scores: torch.Tensor, count: int) -> torch.Tensor:

@@ -33,3 +33,8 @@ def test_no_group_crosses_a_row():
 )
 def test_shapes(shape, expected):
     assert to_groups(torch.zeros(shape, dtype=torch.int64), 4).shape == expected
+
+
+def test_memory_is_shared_where_nothing_is_padded():
+    rows = torch.zeros(2, 8)
+    assert to_groups(rows, 4).data_ptr() == rows.data_ptr()
