@@ -30,8 +30,9 @@ from sw.interchange import (
 )
 from sw.packed import PackedFormat, unpack_token
 from sw.packing import unpack
+from tests.mutant import mutant
 from tests.sw import naive
-from tests.sw.test_packed import DOCS, formats, mutant, naive_streams
+from tests.sw.test_packed import DOCS, formats, naive_streams
 
 INT8 = PackedFormat(n=2, m=4, dtype="int8")
 SPLIT = PackedFormat(n=2, m=4, dtype="int8", layout="split")

@@ -13,6 +13,7 @@ from sw.metadata import decode, encode
 from sw.packed import PackedFormat, pack_tokens, unpack_token
 from sw.packing import pack, unpack
 from sw.selection import select
+from tests.mutant import mutant
 from tests.sw import naive
 
 DOCS = Path(__file__).parents[2] / "docs" / "packed.md"
@@ -30,15 +31,6 @@ EXAMPLE = {
     ("split", "index"): ["01 fd 05 f9", "e4"],
     ("split", "enumerative"): ["01 fd 05 f9", "28"],
 }
-
-
-def mutant(module: types.ModuleType, old: str, new: str) -> types.ModuleType:
-    """The module with a bug: one place of its text replaced."""
-    text = Path(module.__file__ or "").read_text()
-    assert text.count(old) == 1
-    broken = types.ModuleType(module.__name__)
-    exec(compile(text.replace(old, new), module.__name__, "exec"), broken.__dict__)
-    return broken
 
 
 def naive_streams(

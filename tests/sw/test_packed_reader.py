@@ -20,8 +20,9 @@ from sw.metadata import decode
 from sw.packed import PackedFormat, pack_tokens
 from sw.packed_reader import HEADER, nm_packed
 from sw.packing import unpack
+from tests.mutant import mutant
 from tests.sw import naive
-from tests.sw.test_packed import DOCS, formats, mutant
+from tests.sw.test_packed import DOCS, formats
 
 COMPILER = shutil.which("cc") or shutil.which("gcc")
 

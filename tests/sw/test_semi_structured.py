@@ -20,7 +20,7 @@ from sw.semi_structured import (
     semi_structured_to_packed,
     to_semi_structured,
 )
-from tests.sw.test_packed import mutant
+from tests.mutant import mutant
 
 #: All nibbles that name two lanes, and the lanes.
 NIBBLES = {0x4: (0, 1), 0x8: (0, 2), 0xC: (0, 3), 0x9: (1, 2), 0xD: (1, 3), 0xE: (2, 3)}
