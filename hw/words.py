@@ -118,10 +118,12 @@ class WordsToGroups(wiring.Component):
     """The inverse of `GroupsToWords`: words of W bits to groups of G.
 
     What is left behind the last whole group of a token is dropped, and so is the content of a word
-    behind its ``bytes``.  A token without a whole group gives no group at all.  Latency one cycle
-    from the word that completes a group.  A group a cycle where G >= W, else a word a cycle, also
-    from token to token.  ``i.ready`` depends combinationally on ``o.ready``.  Reset empties the
-    buffer.
+    behind its ``bytes``.  A token without a whole group gives no group at all.  A group that is
+    complete does not wait for the next word: ``o.last`` is set if the last word has bits of the
+    last group, as with all that `GroupsToWords` makes; a last word that has none ends the token
+    without it.  Latency one cycle from the word that completes a group.  A group a cycle where
+    G <= W, else a word a cycle, also from token to token.  ``i.ready`` depends combinationally on
+    ``o.ready``.  Reset empties the buffer.
 
     G + W - g flip-flops and a shifter of W bits with G / g places, g = gcd(G, W).
 

@@ -70,16 +70,17 @@ def unpack_words(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Values (T, n), metadata (T, fields) and ``last`` (T, 1) of the words of each stream.
 
-    What is left of a token behind its last whole group is dropped.  With ``split`` the values say
-    how many groups a token has; where one stream has not come as far as the other, the groups that
-    are there in both.
+    What is left of a token behind its last whole group is dropped.  Where it fills the last word,
+    as in nothing that `pack_words` makes, the group leaves before that comes, without ``last``.
+    With ``split`` the values say how many groups a token has; where one stream has not come as far
+    as the other, the groups that are there in both.
     """
     sizes = packed.stream_bits
     cut = [_tokens(*words) for words in streams]
     values, fields, last = [], [], []
     for parts in zip(*cut, strict=False):
         whole = [8 * len(text) // bits for (text, _), bits in zip(parts, sizes, strict=True)]
-        ended = all(has_ended for _, has_ended in parts)
+        ended = all(tail is not None for _, tail in parts)
         groups = whole[0] if ended else min(whole)
         rows = [
             np.unpackbits(np.frombuffer(text, np.uint8), bitorder="little")[
@@ -91,16 +92,17 @@ def unpack_words(
         values.append(own_values)
         fields.append(own_fields)
         flags = torch.zeros(groups, 1, dtype=torch.int64)
-        flags[-1:] = int(ended)
+        text, tail = parts[0]
+        flags[-1:] = int(ended and groups * sizes[0] > 8 * (len(text) - (tail or 0)))
         last.append(flags)
     return torch.cat(values), torch.cat(fields), torch.cat(last)
 
 
 def _tokens(
     data: torch.Tensor, counts: torch.Tensor, last: torch.Tensor
-) -> list[tuple[bytes, bool]]:
-    """The bytes of each token, and whether its end has come."""
-    tokens: list[tuple[bytes, bool]] = []
+) -> list[tuple[bytes, int | None]]:
+    """The bytes of each token, and how many the last word has; None: its end has not come."""
+    tokens: list[tuple[bytes, int | None]] = []
     text = b""
     rows = data.numpy().astype(np.uint8)
     for row, count, ends in zip(
@@ -108,6 +110,6 @@ def _tokens(
     ):
         text += row.tobytes()[: count if ends else len(row)]
         if ends:
-            tokens.append((text, True))
+            tokens.append((text, count))
             text = b""
-    return [*tokens, (text, False)]
+    return [*tokens, (text, None)]

@@ -72,6 +72,18 @@ def test_what_is_no_whole_group_is_dropped():
     assert ends.tolist() == [[0], [1]]
 
 
+def test_a_last_word_without_bits_of_a_group_has_no_last():
+    packed = PackedFormat(n=2, m=8, dtype="int8")
+    # Groups of 24 bits: tokens of 3 bytes, and of 4 and 1, whose group is in the first word.
+    data = torch.tensor([[0x03, 0x01, 0x02, 0xFF], [0x81, 0x03, 0x04, 9], [0xFF, 9, 9, 9]])
+    counts = torch.tensor([[3], [4], [1]])
+    last = torch.tensor([[1], [0], [1]])
+    values, fields, ends = unpack_words([(data, counts, last)], packed)
+    assert values.tolist() == [[1, 2], [3, 4]]
+    assert fields.tolist() == [[1, 1, 0, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0, 0, 1]]
+    assert ends.tolist() == [[1], [0]]
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_file_holds_the_words_of_the_stream(layout):
     """What a packer writes to memory, token after token, is what a packed file holds."""
