@@ -1,13 +1,11 @@
-"""Masks of the features that are kept, from floating-point scores of whole tokens."""
+"""Masks without a pattern, as many as asked for of a whole token, and what masks leave."""
 
 import operator
 from fractions import Fraction
 
 import torch
 
-from sw.fast_selection import keep_mask
-
-__all__ = ["keep_largest", "keep_n_of_m", "kept_count", "masked", "score_keys"]
+__all__ = ["keep_largest", "kept_count", "masked", "score_keys"]
 
 _BITS = {torch.bfloat16: torch.int16, torch.float16: torch.int16, torch.float32: torch.int32}
 
@@ -38,25 +36,11 @@ def score_keys(scores: torch.Tensor) -> torch.Tensor:
     return scores.detach().contiguous().view(integers) & torch.iinfo(integers).max
 
 
-def keep_n_of_m(scores: torch.Tensor, n: int, m: int) -> torch.Tensor:
-    """Mask of the n largest scores of each group of m consecutive features: bool (..., C).
-
-    `sw.fast_selection.keep_mask`, whose order, ties and padding these are.
-
-    Parameters
-    ----------
-    scores
-        bf16, fp16 or fp32 (..., C), as of `score_keys`.
-    n, m
-        Pattern, 1 <= n <= m <= 64.
-    """
-    return keep_mask(scores, n, m)
-
-
 def keep_largest(scores: torch.Tensor, count: int) -> torch.Tensor:
     """Mask of the `count` largest scores of each row, wherever they are: bool (..., C).
 
-    The order is that of `keep_n_of_m`: on a tie the feature with the lower number wins.
+    The order is that of N:M (`sw.fast_selection.keep_mask`): on a tie the feature with the lower
+    number wins.
 
     Parameters
     ----------

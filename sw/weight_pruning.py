@@ -21,7 +21,8 @@ import torch
 
 from sw.criteria import weighted_magnitude
 from sw.errors import InputError
-from sw.masks import keep_largest, keep_n_of_m, kept_count
+from sw.fast_selection import keep_mask
+from sw.masks import keep_largest, kept_count
 
 __all__ = ["WEIGHT_BASELINES", "weight_mask"]
 
@@ -62,7 +63,7 @@ def weight_mask(
         raise InputError(f"weights must be finite, not NaN or infinite {bad} times")
     scores = weighted_magnitude(weight.detach(), _scale(weight, baseline, input_norm))
     if isinstance(pattern, tuple):
-        return keep_n_of_m(scores, *pattern)
+        return keep_mask(scores, *pattern)
     if baseline == "wt":
         flat = scores.flatten()
         return keep_largest(flat, kept_count(len(flat), pattern)).reshape(scores.shape)

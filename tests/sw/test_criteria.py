@@ -20,7 +20,7 @@ from sw.criteria import (
     weighted_magnitude,
 )
 from sw.errors import InputError
-from sw.masks import keep_n_of_m
+from sw.fast_selection import keep_mask
 
 INF, NAN = math.inf, math.nan
 LARGEST = torch.finfo(torch.float32).max
@@ -288,7 +288,7 @@ def test_norm_of_the_token_selects_nothing(seed: int, pattern: tuple[int, int]) 
     n, m = pattern
     assert torch.equal(order_mask(effective, n, m), order_mask(published, n, m))
     # Scores in fp32 select the same but where two of them become equal.
-    got = keep_n_of_m(weighted_magnitude(x, sequence_scales(x)), n, m)
+    got = keep_mask(weighted_magnitude(x, sequence_scales(x)), n, m)
     assert float((got != order_mask(effective, n, m)).float().mean()) < 0.02
 
 
@@ -312,14 +312,14 @@ def test_clact_of_one_token_is_act(
     row: list[float], pattern: tuple[int, int], dtype: torch.dtype
 ) -> None:
     x = torch.tensor([row], dtype=torch.float64).to(dtype)
-    clact = keep_n_of_m(weighted_magnitude(x, sequence_scales(x)), *pattern)
-    assert torch.equal(clact, keep_n_of_m(weighted_magnitude(x), *pattern))
+    clact = keep_mask(weighted_magnitude(x, sequence_scales(x)), *pattern)
+    assert torch.equal(clact, keep_mask(weighted_magnitude(x), *pattern))
 
 
 def test_clact_of_two_tokens_is_not_act() -> None:
     x = torch.tensor([[1.0, 2.0], [9.0, 0.0]])
-    assert keep_n_of_m(weighted_magnitude(x, sequence_scales(x)), 1, 2).tolist()[0] == [True, False]
-    assert keep_n_of_m(weighted_magnitude(x), 1, 2).tolist()[0] == [False, True]
+    assert keep_mask(weighted_magnitude(x, sequence_scales(x)), 1, 2).tolist()[0] == [True, False]
+    assert keep_mask(weighted_magnitude(x), 1, 2).tolist()[0] == [False, True]
 
 
 # Scores
@@ -346,7 +346,7 @@ def test_classes_stay_apart(scale: float) -> None:
     assert scores.isnan().tolist() == [True, False, False, False]
     assert scores.isinf().tolist() == [False, True, False, False]
     assert scores[3] == 0
-    assert keep_n_of_m(scores.flip(0), 2, 4).tolist() == [False, False, True, True]
+    assert keep_mask(scores.flip(0), 2, 4).tolist() == [False, False, True, True]
 
 
 def test_without_a_scale_the_type_stays() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hw.formats import FORMATS
 from sw.codes import codes_of
-from sw.masks import keep_largest, keep_n_of_m, kept_count, masked, score_keys
+from sw.masks import keep_largest, kept_count, masked, score_keys
 from tests.sw import naive
 
 INF, NAN = float("inf"), float("nan")
@@ -29,14 +29,6 @@ def naive_largest(row: list[float], count: int, dtype: torch.dtype) -> list[bool
     return [place in kept for place in range(len(row))]
 
 
-def naive_mask(row: list[float], n: int, m: int, dtype: torch.dtype) -> list[bool]:
-    padded = row + [0.0] * (-len(row) % m)
-    mask: list[bool] = []
-    for start in range(0, len(padded), m):
-        mask += naive_largest(padded[start : start + m], n, dtype)
-    return mask[: len(row)]
-
-
 @pytest.mark.parametrize("dtype", ["bf16", "fp16"])
 def test_keys_are_those_of_the_codes(dtype: str) -> None:
     codes = torch.arange(1 << 16)
@@ -55,22 +47,6 @@ def test_keys_order_fp32() -> None:
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
-@given(
-    st.lists(SCORES, min_size=1, max_size=20),
-    st.integers(1, 9).flatmap(lambda m: st.tuples(st.integers(1, m), st.just(m))),
-    st.sampled_from([torch.float32, torch.bfloat16, torch.float16]),
-)
-def test_n_of_m_is_the_definition(
-    row: list[float], pattern: tuple[int, int], dtype: torch.dtype
-) -> None:
-    mask = keep_n_of_m(torch.tensor([row, row[::-1]]).to(dtype), *pattern)
-    row = torch.tensor(row).to(dtype).tolist()
-    expected = [naive_mask(one, *pattern, dtype) for one in (row, row[::-1])]
-    assert mask.dtype == torch.bool
-    assert mask.tolist() == expected
-
-
-@settings(max_examples=200, deadline=None, derandomize=True)
 @given(st.lists(SCORES, min_size=1, max_size=20), st.data())
 def test_largest_is_the_definition(row: list[float], data: st.DataObject) -> None:
     count = data.draw(st.integers(0, len(row)))
@@ -84,24 +60,20 @@ def test_largest_is_the_definition(row: list[float], data: st.DataObject) -> Non
 def test_expectation_can_fail() -> None:
     # The other direction of ties is another mask.
     row = [1.0] * 4
-    assert naive_mask(row, 2, 4, torch.float32) == [True, True, False, False]
-    assert keep_n_of_m(torch.tensor(row), 2, 4).tolist() != [False, False, True, True]
+    assert naive_largest(row, 2, torch.float32) == [True, True, False, False]
+    assert keep_largest(torch.tensor(row), 2).tolist() != [False, False, True, True]
 
 
 @pytest.mark.parametrize("shape", [(6,), (0, 6), (2, 3, 6), (1, 1)])
 def test_shapes(shape: tuple[int, ...]) -> None:
     scores = torch.randn(shape, generator=torch.Generator().manual_seed(1))
-    for mask, count in (
-        (keep_n_of_m(scores, 1, 2), -(-shape[-1] // 2)),
-        (keep_largest(scores, 1), 1),
-    ):
-        assert mask.shape == scores.shape
-        assert bool((mask.sum(-1) == count).all())
+    mask = keep_largest(scores, 1)
+    assert mask.shape == scores.shape
+    assert bool((mask.sum(-1) == 1).all())
 
 
 def test_scores_need_no_gradient() -> None:
     scores = torch.randn(2, 8, requires_grad=True)
-    assert not keep_n_of_m(scores, 2, 4).requires_grad
     assert not keep_largest(scores, 2).requires_grad
 
 

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sw.errors import InputError
-from sw.masks import keep_n_of_m, masked
+from sw.fast_selection import keep_mask
+from sw.masks import masked
 from sw.mitigation import (
     low_rank_factors,
     row_sums,
@@ -84,7 +85,7 @@ def test_shift_is_a_sparse_product_and_a_rank_one_term(seed: int, pattern: tuple
     x, weight = random(seed, 3, 20), random(seed + 1, 7, 20)
     for eta in (token_shift(x, "mean"), token_shift(x, "median"), torch.tensor(0.25)):
         d = x - eta
-        kept = masked(d, keep_n_of_m(d, *pattern)).double()
+        kept = masked(d, keep_mask(d, *pattern)).double()
         dense = (kept + eta) @ weight.double().T
         sparse = kept @ weight.double().T + eta * weight.double().sum(1)
         assert close(sparse, dense)
@@ -93,7 +94,7 @@ def test_shift_is_a_sparse_product_and_a_rank_one_term(seed: int, pattern: tuple
         assert torch.allclose(r.double(), weight.double().sum(1), rtol=1e-6)
     # One number a feature: the term is eta W^T.
     eta = random(seed + 2, 20)
-    kept = masked(x - eta, keep_n_of_m(x - eta, *pattern)).double()
+    kept = masked(x - eta, keep_mask(x - eta, *pattern)).double()
     dense = (kept + eta) @ weight.double().T
     assert close(kept @ weight.double().T + weight.double() @ eta.double(), dense)
     # The guard: without the term it is something else.
@@ -107,7 +108,7 @@ def test_shift_is_a_sparse_product_and_a_rank_one_term(seed: int, pattern: tuple
 @pytest.mark.parametrize("offset", [0.0, 100.0])
 def test_factor_is_the_formula(dtype: torch.dtype, offset: float) -> None:
     d = (random(2, 6, 32) + offset).to(dtype)
-    kept = masked(d, keep_n_of_m(d, 2, 4))
+    kept = masked(d, keep_mask(d, 2, 4))
     expected = [
         math.sqrt(variance(before) / variance(after))
         for before, after in zip(d.tolist(), kept.tolist(), strict=True)
@@ -160,7 +161,7 @@ def test_variance_commutes_with_the_product(seed: int, pattern: tuple[int, int])
     # Applied to the activations or to the sums, v is the same; a shift leaves Var(d) as Var(x).
     x, weight = random(seed, 3, 20), random(seed + 1, 7, 20).double()
     d = x - token_shift(x, "mean")
-    kept = masked(d, keep_n_of_m(d, *pattern))
+    kept = masked(d, keep_mask(d, *pattern))
     v = variance_factor(d, kept).double()
     assert close((v * kept.double()) @ weight.T, v * (kept.double() @ weight.T))
     assert torch.allclose(variance_factor(x, kept).double(), v, rtol=1e-4)
@@ -168,7 +169,7 @@ def test_variance_commutes_with_the_product(seed: int, pattern: tuple[int, int])
 
 def test_factor_has_no_gradient() -> None:
     d = random(3, 2, 8).requires_grad_()
-    assert not variance_factor(d, masked(d, keep_n_of_m(d, 2, 4))).requires_grad
+    assert not variance_factor(d, masked(d, keep_mask(d, 2, 4))).requires_grad
 
 
 # R-Sparse
@@ -193,7 +194,7 @@ def test_low_rank_is_the_nearest_matrix(seed: int, rank: int) -> None:
 def test_full_rank_gives_the_dense_product(seed: int, pattern: tuple[int, int]) -> None:
     x, weight = random(seed, 3, 20), random(seed + 1, 7, 20)
     left, right = low_rank_factors(weight, 7)
-    kept = masked(x, keep_n_of_m(x, *pattern))
+    kept = masked(x, keep_mask(x, *pattern))
     y = kept @ weight.T + ((x - kept) @ right.T) @ left.T
     assert torch.allclose(y, x @ weight.T, atol=1e-4)
 
@@ -249,6 +250,6 @@ def test_scaling_is_a_criterion(seed: int, pattern: tuple[int, int]) -> None:
     # P(x / s) (W s)^T keeps x itself, where x / s is selected: s cancels.
     x, weight = random(seed, 3, 20), random(seed + 1, 7, 20)
     s = scaling_factors(sequence_maxima(x), weight.abs().amax(0))
-    mask = keep_n_of_m(x / s, *pattern)
+    mask = keep_mask(x / s, *pattern)
     scaled = masked(x / s, mask).double() @ (weight.double() * s).T
     assert torch.allclose(scaled, masked(x, mask).double() @ weight.double().T, atol=1e-5)
