@@ -214,6 +214,11 @@ class Method:
                 "scaling must stand with criterion act or clact, not with"
                 f" criterion={self.criterion} (it changes the weights that this one measures)"
             )
+        if self.scaling != "none" and self.shift in ("s-pts", "s-pts-channel"):
+            raise InputError(
+                f"scaling must stand without a calibrated shift, not with shift={self.shift}"
+                " (it is that of unscaled activations)"
+            )
         if self.exact == "hw":
             self._check_exact()
         elif (name := "dtype" if "dtype" in set_options else "score_bits") in set_options:

@@ -93,7 +93,8 @@ def methods(draw: st.DrawFn) -> Method:
     )
     scaling = draw(st.sampled_from(["none", "dynamic", "static"]))
     criteria = ["act", "clact"] if scaling != "none" else list(CRITERIA)
-    shift = draw(st.sampled_from(SHIFTS))
+    shifts = [one for one in SHIFTS if scaling == "none" or not one.startswith("s-pts")]
+    shift = draw(st.sampled_from(shifts))
     rank = draw(st.integers(0, 300))
     return Method(
         pattern=pattern,
@@ -184,6 +185,9 @@ WRONG = [
     ("2:4,scaling,criterion=weight-norm",
      "scaling must stand with criterion act or clact, not with criterion=weight-norm (it changes"
      " the weights that this one measures)"),
+    ("2:4,scaling,shift=s-pts",
+     "scaling must stand without a calibrated shift, not with shift=s-pts (it is that of unscaled"
+     " activations)"),
     ("2:4,dtype=fp16", "dtype must stand with exact=hw, not without (dtype=fp16)"),
     ("2:4,score-bits=8", "score-bits must stand with exact=hw, not without (score-bits=8)"),
     ("unstructured=0.5,exact=hw", "exact=hw must have a pattern N:M, not unstructured=0.5"),
@@ -192,7 +196,8 @@ WRONG = [
     ("2:4,exact=hw,scaling", "exact=hw must have scaling none, not dynamic"),
     ("2:4,exact=hw,dtype=fp32",
      "dtype must be one of int4, int8, int16, fp16, bf16, fp8_e4m3, fp8_e5m2, not 'fp32'"),
-    ("2:4,exact=hw,score-bits=16", "score-bits must be between 1 and 15, the bits of a score of bf16, not 16"),
+    ("2:4,exact=hw,score-bits=16",
+     "score-bits must be between 1 and 15, the bits of a score of bf16, not 16"),
 ]  # fmt: skip
 
 
