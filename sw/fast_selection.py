@@ -220,5 +220,5 @@ def _distinct_keys(codes: _Integers, lane: int | _Integers, is_float: bool) -> _
     else:
         np.abs(keys, out=keys)
     keys <<= _LANE_BITS
-    keys |= MAX_M - 1 - lane
+    keys |= np.subtract(MAX_M - 1, lane, dtype=wide)
     return keys
