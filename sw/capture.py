@@ -47,6 +47,7 @@ from sw.errors import InputError
 from sw.linears import PROJECTIONS, find_linears, linear_name
 from sw.model import LanguageModel, default_model_file, load_model
 from sw.text import Text, load_text
+from sw.windows import check_windows, parse_tokens, read_windows, tokenizer_name
 
 __all__ = ["DISTINCT", "SPREAD", "capture", "main"]
 
@@ -110,24 +111,16 @@ def capture(
     if dtype not in DTYPES:
         raise InputError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}")
     numbers, linears = _choose_linears(language_model.model, layers, names)
-    context = getattr(language_model.model.config, "max_position_embeddings", None)
-    if context is not None and min(window, stop - start) > context:
-        raise InputError(f"window must be at most {context}, the model's context, not {window}")
-    token_ids = _tokenize(language_model.tokenizer, text)
-    if stop > len(token_ids):
-        raise InputError(
-            f"tokens must be within the {len(token_ids)} tokens of the text, not {start}:{stop}"
-        )
+    windows = read_windows(language_model, text, (start, stop), window)
 
     rows: dict[str, list[torch.Tensor]] = {name: [] for name in linears}
     bar = progress_bar(total=stop - start, desc="capture", unit="token", disable=not progress)
     with bar:
-        for begin in range(start, stop, window):
-            window_ids = token_ids[begin : min(begin + window, stop)]
+        for window_ids in windows:
             seen = _run_window(language_model.model, linears, window_ids)
             for name, x in seen.items():
                 rows[name].append(_convert(x if token0 else x[1:], dtype, name))
-            bar.update(len(window_ids))
+            bar.update(window_ids.shape[1])
     tensors = {name: torch.cat(pieces) for name, pieces in rows.items()}
     metadata = {
         "format": FORMAT,
@@ -138,10 +131,7 @@ def capture(
         "architecture": language_model.architecture,
         "text": text.name,
         "text_sha256": text.sha256,
-        "tokenizer": (
-            f"{type(language_model.tokenizer).__name__}, {len(language_model.tokenizer)} entries,"
-            " no special tokens added"
-        ),
+        "tokenizer": tokenizer_name(language_model.tokenizer),
         "tokens": f"{start}:{stop}",
         "window": str(window),
         "token0": "include" if token0 else "exclude",
@@ -168,12 +158,7 @@ def _check_projections(projections: Sequence[str]) -> list[str]:
 
 
 def _check_windows(tokens: tuple[int, int], window: int, token0: bool) -> tuple[int, int, int]:
-    start, stop = map(operator.index, tokens)
-    window = operator.index(window)
-    if not 0 <= start < stop:
-        raise InputError(f"tokens must be START:STOP with 0 <= START < STOP, not {start}:{stop}")
-    if window < 1:
-        raise InputError(f"window must be at least 1, not {window}")
+    start, stop, window = check_windows(tokens, window)
     if not token0 and min(window, stop - start) < 2:
         raise InputError(
             f"token0 must be included when no window has a second token, not excluded with window"
@@ -216,14 +201,8 @@ def _choose_linears(
     return numbers, chosen
 
 
-def _tokenize(tokenizer: Any, text: Text) -> list[int]:
-    # Not verbose: that a text is longer than the model's context is no news, it is cut in windows.
-    encoded = tokenizer(text.content, add_special_tokens=False, verbose=False)
-    return list(encoded["input_ids"])
-
-
 def _run_window(
-    model: Any, linears: dict[str, torch.nn.Module], token_ids: Sequence[int]
+    model: Any, linears: dict[str, torch.nn.Module], token_ids: torch.Tensor
 ) -> dict[str, torch.Tensor]:
     """One forward pass; returns name -> input of the linear, (tokens, features) in fp32."""
     seen: dict[str, torch.Tensor] = {}
@@ -240,7 +219,7 @@ def _run_window(
     try:
         with torch.no_grad():
             # The decoder without the head, which would cost as much as several layers.
-            model.base_model(torch.tensor([token_ids]), use_cache=False)
+            model.base_model(token_ids, use_cache=False)
     except _AllCaptured:
         pass
     finally:
@@ -286,13 +265,6 @@ def _parse_layers(argument: str) -> list[int] | str:
             )
         layers += range(int(match[1]), last + 1)
     return layers
-
-
-def _parse_tokens(argument: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d{1,18}):(\d{1,18})", argument, re.ASCII)
-    if match is None or int(match[1]) >= int(match[2]):
-        raise InputError(f"tokens must be START:STOP with 0 <= START < STOP, not {argument!r}")
-    return int(match[1]), int(match[2])
 
 
 def _check_output(path: Path) -> None:
@@ -402,7 +374,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.token0 not in ("include", "exclude"):
             raise InputError(f"token0 must be include or exclude, not {options.token0!r}")
         token0 = options.token0 == "include"
-        tokens = _parse_tokens(options.tokens)
+        tokens = parse_tokens(options.tokens)
         _check_windows(tokens, options.window, token0)
         if options.dtype not in DTYPES:
             raise InputError(f"dtype must be one of {', '.join(DTYPES)}, not {options.dtype!r}")
