@@ -4,7 +4,7 @@ import contextlib
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from cocotb_tools.runner import get_results, get_runner
@@ -13,6 +13,7 @@ from hw.config import UnitConfig
 from hw.emit import emit
 from hw.files import write_files
 from hw.progress import repeating
+from sim.bench.checker import Transfers
 from sim.bench.plan import PLAN, Plan
 from sim.simulator import Simulator
 
@@ -45,12 +46,15 @@ class BenchResult:
         Those that differed.
     cycles
         Clock cycles simulated.
+    outputs
+        Where payloads were given: what came out, by the name of the test and the stream.
     """
 
     groups: int
     checked: int
     mismatched: int
     cycles: int
+    outputs: dict[str, Transfers] = field(default_factory=dict, repr=False)
 
 
 def run_bench(
@@ -58,10 +62,11 @@ def run_bench(
     *,
     simulator: Simulator,
     folder: Path,
-    counts: dict[str, int],
+    counts: dict[str, int] | None = None,
     stalled_counts: dict[str, int] | None = None,
     seed: int = 1,
     captured: Path | None = None,
+    given: Transfers | None = None,
     tests: str | None = None,
     verilog: str | None = None,
     progress: Callable[[int], object] | None = None,
@@ -82,6 +87,8 @@ def run_bench(
         Of everything random.
     captured
         File of activations for the kind ``captured``.
+    given
+        Payloads by stream to be sent in place of stimuli: integers in the order of the ports.
     tests
         Pattern of the names of the tests to run; None: all.
     verilog
@@ -103,12 +110,15 @@ def run_bench(
     shutil.rmtree(folder, ignore_errors=True)
     source, report, log = folder / f"{config.top}.v", folder / "report.json", folder / "test.log"
     write_files({source: emit(config).verilog if verilog is None else verilog})
+    if given is not None:
+        write_files({folder / "given.json": json.dumps(given)})
     plan = Plan(
         unit=asdict(config),
-        counts=counts,
+        counts=counts or {},
         stalled_counts=stalled_counts or {},
         seed=seed,
         captured=str(captured.resolve()) if captured else None,
+        given=str((folder / "given.json").resolve()) if given is not None else None,
         report=str(report.resolve()),
         progress=str((folder / "progress").resolve()),
     )
@@ -150,12 +160,23 @@ def run_bench(
             f"{config.top} on {simulator.name}: {failed} of {ran} tests failed, seed {seed}\n"
             f"{_tail(folder)}"
         )
-    numbers = json.loads(report.read_text()).values()
+    numbers = json.loads(report.read_text())
+
+    def total(key: str) -> int:
+        return sum(test[key] for test in numbers.values())
+
     return BenchResult(
-        *(
-            sum(test[key] for test in numbers)
-            for key in ("groups", "checked", "mismatched", "cycles")
-        )
+        groups=total("groups"),
+        checked=total("checked"),
+        mismatched=total("mismatched"),
+        cycles=total("cycles"),
+        outputs={
+            name: {
+                prefix: [tuple(word) for word in words] for prefix, words in test["outputs"].items()
+            }
+            for name, test in numbers.items()
+            if test["outputs"] is not None
+        },
     )
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from hw.config import UnitConfig
@@ -32,8 +33,10 @@ class Plan:
         Of all random numbers.
     captured
         File of activations for the kind ``captured``.
+    given
+        File of payloads to be sent in place of stimuli: JSON, by stream a list for each transfer.
     report
-        Where the numbers go.
+        Where the numbers go, and with `given` the outputs.
     progress
         Where the number of transfers sent so far is written now and then.
     """
@@ -43,6 +46,7 @@ class Plan:
     stalled_counts: dict[str, int]
     seed: int
     captured: str | None
+    given: str | None
     report: str
     progress: str
     config: UnitConfig = field(init=False)
@@ -55,7 +59,10 @@ class Plan:
         return json.dumps({key: value for key, value in asdict(self).items() if key != "config"})
 
     def words(self, counts: dict[str, int], salt: int) -> dict[str, list[tuple[int, ...]]]:
-        """All stimuli of each input stream, kind after kind."""
+        """All stimuli of each input stream, kind after kind, or what is given."""
+        if self.given is not None:
+            given = json.loads(Path(self.given).read_text())
+            return {prefix: [tuple(word) for word in sent] for prefix, sent in given.items()}
         streams = input_streams(self.config)
         words: dict[str, list[tuple[int, ...]]] = {prefix: [] for prefix in streams}
         for kind, count in counts.items():

@@ -118,11 +118,12 @@ class Bench:
         quiet = self.inputs.cycle - (self.outputs.cycles[-1] if self.outputs.cycles else 0)
         assert quiet > QUIET_CYCLES // 2, "outputs were still coming when none could be left"
 
-    def report(self, name: str, transfers: int) -> None:
-        """Add the numbers of a test to the report file."""
+    def report(self, name: str, transfers: int, outputs: Transfers | None = None) -> None:
+        """Add the numbers of a test to the report file, and what came out if it is given."""
         path = Path(self.plan.report)
         numbers = json.loads(path.read_text()) if path.exists() else {}
         numbers[name] = {
+            "outputs": outputs,
             "groups": transfers,
             "checked": self.checker.checked,
             "mismatched": self.checker.mismatched,
@@ -141,10 +142,15 @@ class Bench:
         for prefix, sent in words.items():
             entered = len(self.monitors[prefix].words)
             assert entered == len(sent), f"{entered} transfers went in, not {len(sent)}"
+        outputs = None
+        if self.plan.given is not None:
+            outputs = {
+                prefix: self.monitors[prefix].words for prefix in output_streams(self.config)
+            }
         try:
             self.checker.check(self.transfers)
         finally:
-            self.report(name, len(words["i"]))
+            self.report(name, len(words["i"]), outputs)
 
 
 @cocotb.test()
