@@ -111,14 +111,12 @@ def keep_mask(x: torch.Tensor, n: int, m: int, method: str = "auto") -> torch.Te
     elif method == "auto":
         method = auto_method(codes.numel() // m, m)
     if method == "golden":
-        integers = codes.to(torch.int64)
-        mask = select(integers & torch.iinfo(codes.dtype).max if is_float else integers.abs(), n)
+        mask = _by_golden_model(codes, n, is_float)
     else:
-        mask = torch.empty(codes.shape, dtype=torch.bool)
-        fill = _by_network if method == "network" else _by_sorting
-        arrays = mask.view(-1, m).numpy(), codes.reshape(-1, m).numpy()
-        _in_blocks(partial(fill, n=n, is_float=is_float), *arrays)
-    return mask.flatten(-2)[..., : x.shape[-1]].contiguous()
+        fill = partial(_by_network if method == "network" else _by_sorting, n=n, is_float=is_float)
+        mask = _in_blocks(fill, codes.numpy().reshape(-1, m)).view(codes.shape)
+    rows = mask.flatten(-2)
+    return rows[..., : x.shape[-1]].contiguous() if x.shape[-1] % m else rows
 
 
 def auto_method(groups: int, m: int) -> str:
@@ -182,18 +180,25 @@ class _Fill(Protocol):
     def __call__(self, mask: _Mask, codes: _Integers) -> None: ...
 
 
-def _in_blocks(fill: _Fill, mask: _Mask, codes: _Integers) -> None:
+def _in_blocks(fill: _Fill, codes: _Integers) -> torch.Tensor:
     groups, m = codes.shape
+    mask = np.empty(codes.shape, np.bool_)
     size = _BLOCK // m
     blocks = [slice(start, start + size) for start in range(0, groups, size)]
     threads = min(torch.get_num_threads(), len(blocks))
-    if threads < 2:
+    if threads > 1:
+        # NumPy lets other threads run while it computes.
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(lambda block: fill(mask[block], codes[block]), blocks))
+    else:
         for block in blocks:
             fill(mask[block], codes[block])
-        return
-    # NumPy lets other threads run while it computes.
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(lambda block: fill(mask[block], codes[block]), blocks))
+    return torch.from_numpy(mask)
+
+
+def _by_golden_model(codes: torch.Tensor, n: int, is_float: bool) -> torch.Tensor:
+    integers = codes.to(torch.int64)
+    return select(integers & torch.iinfo(codes.dtype).max if is_float else integers.abs(), n)
 
 
 def _by_network(mask: _Mask, codes: _Integers, n: int, is_float: bool) -> None:
