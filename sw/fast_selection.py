@@ -54,8 +54,8 @@ _INTEGERS = (torch.int8, torch.int16, torch.int32, torch.int64)
 #: Bits of a lane below the magnitude.
 _LANE_BITS = (MAX_M - 1).bit_length()
 
-#: The network's arrays over fewer groups than this take longer to call than to compute.
-_FEW_GROUPS = 1024
+#: Times m * m: below so many groups to call a network takes longer than to sort the groups.
+_FEW_GROUPS = 32
 
 #: Beyond this many lanes a sorted group costs less than its comparators.
 _FEW_LANES = 16
@@ -121,7 +121,7 @@ def keep_mask(x: torch.Tensor, n: int, m: int, method: str = "auto") -> torch.Te
 
 def auto_method(groups: int, m: int) -> str:
     """The method that ``auto`` stands for on a CPU, by the number of groups and of lanes."""
-    return "sort" if groups < _FEW_GROUPS or m > _FEW_LANES else "network"
+    return "sort" if groups < _FEW_GROUPS * m * m or m > _FEW_LANES else "network"
 
 
 def nth_greatest(
