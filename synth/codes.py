@@ -1,8 +1,8 @@
 """The study of the metadata codes: what each of them costs, in bits and in silicon.
 
 `python -m synth.report codes` measures the units that write and read metadata, in every code and
-pattern: without a pipeline in the flow ``plain``; ranks, one cycle or one lane a cycle, in the flow
-``timed``.  In the same run it measures the selectors that they are held against.
+pattern: with as few registers as can be in the flow ``plain``; ranks, a group or a lane a cycle, in
+the flow ``timed``.  In the same run it measures the selectors that they are held against.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from typing import Any
 from hw.cli import CommandParser
 from hw.config import METADATA, ConfigError, UnitConfig, pattern_list
 from synth.area import Design
-from synth.cli import UsageError, list_of, run, whole_numbers
+from synth.cli import list_of, run, whole_numbers
 from synth.codes_report import AREA_FLOW, CLOCK_FLOW, CONVERTERS, CodeReport, references
 from synth.study import Study, add_options, conduct, parser_of, status, usage_error
 from synth.study_report import Row
@@ -21,8 +21,9 @@ __all__ = ["main"]
 #: The units that hold a code, with about how much work each is.
 UNITS = {"encoder": 1, "decoder": 2, "decompressor": 2, "pe": 2, "sparsifier": 8}
 
-#: The flow for areas takes from minutes to an hour for a larger one, which is nearly all selector.
-LARGEST_SPARSIFIER = 16
+#: Register stages in the flow for areas, where they cannot be none: a PE has its accumulator, and
+#: for a sparsifier without a register behind its comparisons that flow takes up to an hour.
+STAGES = {"pe": 1, "sparsifier": 2}
 
 DEFAULT_PIPELINES = (1, 2, 3, 4, 6, 8)
 
@@ -36,11 +37,6 @@ def _rows(given: dict[str, Any]) -> list[Row]:
         rows = [*_area_rows(given), *_clock_rows(given)]
     except ConfigError as error:
         raise usage_error(error) from error
-    if not rows:
-        raise UsageError(
-            f"argument --patterns: must hold one of at most {LARGEST_SPARSIFIER} lanes for "
-            f"sparsifier, not {pattern_list(given['patterns'])!r}"
-        )
     flows = dict.fromkeys(row.flow for row in rows)
     for n, m in given["patterns"]:
         rows += [Row(design, flow) for flow in flows for design in references(n, m)]
@@ -48,7 +44,7 @@ def _rows(given: dict[str, Any]) -> list[Row]:
 
 
 def _area_rows(given: dict[str, Any]) -> Iterator[Row]:
-    """All units and codes, without registers where they can be without."""
+    """All units and codes, with as few registers as can be."""
     for unit in given["units"]:
         for n, m in given["patterns"]:
             for code in given["codes"]:
@@ -61,10 +57,9 @@ def _area_rows(given: dict[str, Any]) -> Iterator[Row]:
                         selector="compare_matrix",
                         metadata=code,
                         serial=serial,
-                        pipeline=1 if unit == "pe" else 0,
+                        pipeline=STAGES.get(unit, 0),
                     )
-                    if unit != "sparsifier" or m <= LARGEST_SPARSIFIER:
-                        yield Row(config, AREA_FLOW)
+                    yield Row(config, AREA_FLOW)
 
 
 def _clock_rows(given: dict[str, Any]) -> Iterator[Row]:
@@ -112,8 +107,7 @@ def _parser() -> CommandParser:
         type=list_of(UNITS, "encoder,decoder", units),
         default=list(UNITS),
         metavar="UNIT,...",
-        help=f"units (default: all: {units}); sparsifiers of more than {LARGEST_SPARSIFIER} lanes "
-        "are left out",
+        help=f"units (default: all: {units})",
     )
     codes = ", ".join(METADATA)
     add(

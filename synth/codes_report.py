@@ -135,9 +135,8 @@ class CodeReport(StudyReport):
         """What must be known to read the tables."""
         unit = self.context["area_unit"]
         return [
-            "units with valid/ready; sparsifier and decompressor bf16, sparsifier with the compare "
-            "matrix; pe int8, with its accumulator as the only register stage; serial: a lane a "
-            "cycle",
+            "units with valid/ready; decompressor bf16; pe int8, whose accumulator is a stage; "
+            "sparsifier bf16, compare matrix; serial: a lane a cycle",
             "least: ceil(log2 C(M,N)) / M, which no code can go below that gives every mask the "
             "same whole number of bits; ratio: dense bits over stored bits, values of so many bits",
             "of selector: area over that of the project's selector (compare matrix, keys of 15 "
@@ -165,8 +164,8 @@ class CodeReport(StudyReport):
         others = [row for row in self.rows if _is_reference(row)]
         tables = {
             "Bits": self._bits_table(style),
-            f"Without pipeline, flow {AREA_FLOW}": self._unit_table(style, plain),
-            f"For a clock, flow {CLOCK_FLOW}": self._unit_table(style, timed),
+            f"Areas, flow {AREA_FLOW}": self._unit_table(style, plain),
+            f"Clocks, flow {CLOCK_FLOW}": self._unit_table(style, timed),
             "What they are held against": self._reference_table(style, others),
             "Growth": self._growth_table(style),
         }
