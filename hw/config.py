@@ -3,13 +3,14 @@
 import operator
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import comb
 from typing import Any
 
 from hw.choice import choose, serial_cycles
 from hw.formats import FORMATS, INTEGER_FORMATS, NumberFormat
 from hw.parameters import (
+    CRITERIA,
     GOALS,
     LAYOUTS,
     MAX_ACC_WIDTH,
@@ -23,20 +24,26 @@ from hw.parameters import (
     RUN_TIME_SELECTOR,
     SELECTING_UNITS,
     SELECTORS,
+    SHIFTED,
+    SHIFTS,
     UNITS,
     WORDS,
     ConfigError,
 )
+from hw.score_formats import SCALE_FORMATS, ScaleFormat, ScoreFormat, scale_format_of
 from hw.verilog_keywords import VERILOG_KEYWORDS
 
 #: What can be chosen is as much part of the configuration as what was chosen.
 __all__ = [
+    "CRITERIA",
     "GOALS",
     "LAYOUTS",
     "METADATA",
     "OVERFLOWS",
     "PACKING_UNITS",
     "SELECTORS",
+    "SHIFTED",
+    "SHIFTS",
     "UNITS",
     "WORDS",
     "ConfigError",
@@ -107,6 +114,17 @@ class UnitConfig:
         Number format of the activations, one of `hw.formats.FORMATS`; integers only in a PE.
     selector, goal
         Architecture of the selector, or ``auto``: the best one measured for the goal.
+    criterion
+        What a lane's score is, one of `CRITERIA`: ``act``, its magnitude; ``scaled``, the exact
+        product of its magnitude and its scale, `i_scale`.  Sparsifier and selector only, as are the
+        next three.
+    scale_format
+        Format of the scales: ``u1`` to ``u32``, ``pow2``, ``bf16`` (`hw.score_formats`); None:
+        ``u8`` where there are scales.
+    shift
+        Whether `i_shift` is subtracted from the activations before they are scored and packed, and
+        what it is, one of `SHIFTS`: a number for all lanes, ``static`` or of each ``token``, or one
+        for each ``lane``.
     score_bits
         Leading bits of the score that are compared, ties to the lower lane; None: all of them.
     flexible
@@ -121,6 +139,8 @@ class UnitConfig:
         only.
     metadata
         Code of the metadata, one of `METADATA`.
+    residual
+        Whether a sparsifier also gives the dropped values, packed: `o_residual`.
     serial
         Whether an encoder or decoder of ranks takes a lane a cycle, with one adder.
     pipeline
@@ -157,11 +177,15 @@ class UnitConfig:
     dtype: str = "bf16"
     selector: str = "auto"
     goal: str = "density"
+    criterion: str = "act"
+    scale_format: str | None = None
+    shift: str = "none"
     score_bits: int | None = None
     flexible: tuple[tuple[int, int], ...] | None = None
     n_runtime: bool = False
     input_register: bool = False
     metadata: str = "bitmap"
+    residual: bool = False
     serial: bool = False
     pipeline: int | str = 1
     word: int = 64
@@ -182,7 +206,7 @@ class UnitConfig:
             integers.append("score_bits")
         for parameter in integers:
             object.__setattr__(self, parameter, _integer(parameter, getattr(self, parameter)))
-        for parameter in ("check", "n_runtime", "input_register", "serial"):
+        for parameter in ("check", "n_runtime", "input_register", "residual", "serial"):
             if not isinstance(getattr(self, parameter), bool):
                 raise TypeError(
                     f"{parameter} must be True or False, not {getattr(self, parameter)!r}"
@@ -203,9 +227,7 @@ class UnitConfig:
             raise ConfigError("word", f"must be one of {words}, not {self.word}")
         if self.weight_dtype is not None:
             self._check_choice("weight_dtype", FORMATS)
-        if self.score_bits is not None:
-            where = f", the bits of a score of {self.dtype}"
-            self._check_range("score_bits", 1, self.format.key_width, where)
+        self._check_scores()
         self._check_run_time()
         self._check_serial()
         if self.unit == "pe":
@@ -263,6 +285,37 @@ class UnitConfig:
                 )
         if self.flexible and self.n_runtime:
             raise ConfigError("n_runtime", "must not be given with flexible")
+
+    def _check_scores(self) -> None:
+        self._check_choice("criterion", CRITERIA)
+        self._check_choice("shift", SHIFTS)
+        if self.unit not in SELECTING_UNITS:
+            units = " or ".join(SELECTING_UNITS)
+            for parameter, value in (("criterion", CRITERIA[0]), ("shift", SHIFTS[0])):
+                if getattr(self, parameter) != value:
+                    rule = f"must be {value} in a unit other than {units}, not"
+                    raise ConfigError(parameter, f"{rule} {getattr(self, parameter)!r}")
+        if self.shift in SHIFTED:
+            self._check_choice("dtype", INTEGER_FORMATS, " with a shift")
+        if self.residual and self.unit != "sparsifier":
+            raise ConfigError("residual", f"must go with unit sparsifier, not {self.unit!r}")
+        if self.criterion != "scaled" and self.scale_format is not None:
+            raise ConfigError(
+                "scale_format", f"must go with criterion scaled, not {self.criterion!r}"
+            )
+        if self.criterion == "scaled":
+            name = "u8" if self.scale_format is None else self.scale_format
+            if not isinstance(name, str):
+                raise TypeError(f"scale_format must be a string, not {name!r}")
+            if scale_format_of(name) is None:
+                formats = ", ".join(SCALE_FORMATS)
+                raise ConfigError("scale_format", f"must be one of {formats}, not {name!r}")
+            object.__setattr__(self, "scale_format", name)
+        if self.score_bits is not None:
+            where = f", the bits of a score of {self.dtype}"
+            if self.scale is not None:
+                where += f" with a scale of {self.scale.name}"
+            self._check_range("score_bits", 1, self.score.width, where)
 
     def _check_serial(self) -> None:
         if not self.serial:
@@ -351,9 +404,24 @@ class UnitConfig:
         return self.n * self.format.width + self.metadata_bits
 
     @property
+    def scale(self) -> ScaleFormat | None:
+        """Format of the scales; None where there are none."""
+        return None if self.scale_format is None else scale_format_of(self.scale_format)
+
+    @property
+    def score(self) -> ScoreFormat:
+        """Format of the scores."""
+        return ScoreFormat(self.format, self.scale)
+
+    @property
     def key_width(self) -> int:
         """Bits of a score that are compared."""
-        return self.format.key_width if self.score_bits is None else self.score_bits
+        return self.score.width if self.score_bits is None else self.score_bits
+
+    @property
+    def residual_slots(self) -> int:
+        """Dropped values that one transfer has room for."""
+        return self.m - self.kept_counts[0]
 
     @property
     def patterns(self) -> tuple[tuple[int, int], ...]:
@@ -435,6 +503,7 @@ class UnitConfig:
     @property
     def parameters(self) -> dict[str, int | str | bool]:
         """The parameters that shape this unit, defaults resolved, in canonical order."""
+        defaults = {field.name: field.default for field in fields(self)}
         resolved: dict[str, int | str | bool] = {"unit": self.unit}
         if self.flexible:
             resolved["flexible"] = pattern_list(self.flexible)
@@ -442,7 +511,7 @@ class UnitConfig:
             resolved |= {"n": self.n, "m": self.m}
         for parameter in PARAMETERS[self.unit]:
             # What changes the function only where it is asked for.
-            if parameter in OPTIONAL and not getattr(self, parameter):
+            if parameter in OPTIONAL and getattr(self, parameter) == defaults[parameter]:
                 continue
             resolved[parameter] = getattr(self, parameter)
         if "selector" in resolved:

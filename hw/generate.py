@@ -10,11 +10,13 @@ from pathlib import Path
 
 from hw.cli import CommandParser, parse_patterns
 from hw.config import (
+    CRITERIA,
     GOALS,
     LAYOUTS,
     METADATA,
     OVERFLOWS,
     SELECTORS,
+    SHIFTS,
     UNITS,
     WORDS,
     ConfigError,
@@ -22,6 +24,7 @@ from hw.config import (
 )
 from hw.files import write_files
 from hw.formats import FORMATS, INTEGER_FORMATS
+from hw.score_formats import SCALE_FORMATS
 
 __all__ = ["main"]
 
@@ -58,6 +61,13 @@ def _parser() -> CommandParser:
     add("--dtype", help=f"{', '.join(FORMATS)} (default: bf16)")
     add("--selector", help=f"auto, {', '.join(SELECTORS)} (default: auto)")
     add("--goal", help=f"what auto aims at: {', '.join(GOALS)} (default: density)")
+    add("--criterion", help=f"score of a lane: {', '.join(CRITERIA)} (default: act)")
+    add(
+        "--scale-format",
+        metavar="FORMAT",
+        help=f"with --criterion scaled: {', '.join(SCALE_FORMATS)} (default: u8)",
+    )
+    add("--shift", help=f"what is subtracted first: {', '.join(SHIFTS)} (default: none)")
     add(
         "--score-bits",
         type=int,
@@ -73,6 +83,7 @@ def _parser() -> CommandParser:
     add("--n-runtime", action="store_true", help="the input i_n says how many lanes are kept")
     add("--input-register", action="store_true", help="take the group into a register first")
     add("--metadata", help=f"{', '.join(METADATA)} (default: bitmap)")
+    add("--residual", action="store_true", help="sparsifier: give the dropped values too")
     add("--serial", action="store_true", help="enumerative encoder, decoder: a lane a cycle")
     add(
         "--pipeline",

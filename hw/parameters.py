@@ -1,6 +1,7 @@
 """What the units are, what can be chosen for each of them, and the error of a wrong choice."""
 
 __all__ = [
+    "CRITERIA",
     "GOALS",
     "LAYOUTS",
     "MAX_ACC_WIDTH",
@@ -14,6 +15,8 @@ __all__ = [
     "RUN_TIME_SELECTOR",
     "SELECTING_UNITS",
     "SELECTORS",
+    "SHIFTED",
+    "SHIFTS",
     "UNITS",
     "WORDS",
     "ConfigError",
@@ -46,6 +49,16 @@ RUN_TIME_SELECTOR = "compare_matrix"
 #: Units that have a selector.
 SELECTING_UNITS = ("sparsifier", "selector")
 
+#: What a lane's score is: its magnitude, or the product of its magnitude and its scale.
+CRITERIA: tuple[str, ...] = ("act", "scaled")
+
+#: What is subtracted from the activations before anything else: nothing; one number that software
+#: knows beforehand, or one of each lane; one of each token.
+SHIFTS: tuple[str, ...] = ("none", "static", "lane", "token")
+
+#: Those that subtract something.
+SHIFTED = SHIFTS[1:]
+
 #: Units with a packed stream.  Their buffer is their only register stage.
 PACKING_UNITS = ("packer", "unpacker")
 
@@ -71,10 +84,12 @@ MAX_ACC_WIDTH = 64
 #: Parameters that shape each unit, in the order of the canonical command.
 PARAMETERS: dict[str, tuple[str, ...]] = {
     "sparsifier": (
-        "dtype", "score_bits", "n_runtime", "selector", "input_register", "metadata", "pipeline",
+        "dtype", "shift", "criterion", "scale_format", "score_bits", "n_runtime", "selector",
+        "input_register", "metadata", "residual", "pipeline",
     ),
     "selector": (
-        "dtype", "score_bits", "n_runtime", "selector", "input_register", "pipeline",
+        "dtype", "shift", "criterion", "scale_format", "score_bits", "n_runtime", "selector",
+        "input_register", "pipeline",
     ),
     "encoder": ("metadata", "serial", "pipeline"),
     "decoder": ("metadata", "serial", "pipeline"),
@@ -87,8 +102,11 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
-#: Parameters that are left out of the canonical command where they are not given.
-OPTIONAL = ("score_bits", "n_runtime", "input_register", "serial")
+#: Parameters that are left out of the canonical command where they have their default.
+OPTIONAL = (
+    "shift", "criterion", "scale_format", "score_bits", "n_runtime", "input_register", "serial",
+    "residual",
+)  # fmt: skip
 
 
 class ConfigError(ValueError):

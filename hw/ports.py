@@ -1,10 +1,10 @@
 """The ports of every emitted top module."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from hw.config import PACKING_UNITS, UnitConfig
+from hw.config import PACKING_UNITS, SHIFTS, UnitConfig
 
 __all__ = [
     "Field",
@@ -32,7 +32,8 @@ class Field:
     width
         Bits of one element.
     format
-        How its bits are read: ``bit``, ``unsigned``, ``signed`` or a number format.
+        How its bits are read: ``bit``, ``unsigned``, ``signed``, a number format, or a scale
+        format.
     offset
         Lowest bit of element 0.
     """
@@ -72,9 +73,12 @@ def _fields(config: UnitConfig) -> dict[str, Field]:
     return {
         "data": word if config.unit in PACKING_UNITS else group,
         "mask": Field("lane", config.m, 1, "bit"),
+        "scale": _scale(config),
+        "shift": replace(group, name="shift", count=1) if config.shift != "lane" else group,
         "pattern": Field("pattern", 1, config.pattern_width, "unsigned"),
         "n": Field("n", 1, config.m.bit_length(), "unsigned"),
         "values": Field("slot", config.slots, width, config.dtype),
+        "residual": _residual(config),
         "weights": Field("lane", config.m, config.weight_format.width, config.weight_format.name),
         "meta": _metadata(config),
         "last": Field("last", 1, 1, "bit"),
@@ -85,6 +89,18 @@ def _fields(config: UnitConfig) -> dict[str, Field]:
         "meta_last": Field("last", 1, 1, "bit"),
         "bytes": byte_count,
     }
+
+
+def _scale(config: UnitConfig) -> Field:
+    if config.scale is None:
+        return Field("lane", 0, 0, "unsigned")
+    return Field("lane", config.m, config.scale.width, config.scale.name)
+
+
+def _residual(config: UnitConfig) -> Field:
+    if not config.residual_slots:
+        return Field("none", 1, 1, "bit")
+    return Field("slot", config.residual_slots, config.format.width, config.dtype)
 
 
 def _metadata(config: UnitConfig) -> Field:
@@ -121,6 +137,10 @@ def _payload(config: UnitConfig, names: Sequence[str]) -> dict[str, Field]:
 def input_payload(config: UnitConfig) -> dict[str, Field]:
     """Content of the input stream, by port name without ``i_``."""
     names = _PAYLOADS[config.unit][0]
+    if config.scale:
+        names += ("scale",)
+    if config.shift != SHIFTS[0]:
+        names += ("shift",)
     if config.flexible:
         names += ("pattern",)
     if config.n_runtime:
@@ -130,7 +150,10 @@ def input_payload(config: UnitConfig) -> dict[str, Field]:
 
 def output_payload(config: UnitConfig) -> dict[str, Field]:
     """Content of the output stream, by port name without ``o_``."""
-    return _payload(config, _PAYLOADS[config.unit][1])
+    names = _PAYLOADS[config.unit][1]
+    if config.residual:
+        names += ("residual",)
+    return _payload(config, names)
 
 
 def input_streams(config: UnitConfig) -> dict[str, dict[str, Field]]:

@@ -57,19 +57,26 @@ class SlotSelect:
     Where the number kept is only known at run time there is but the walk up, of depth M; every mask
     counts as legal, and slots beyond the number kept take no lane.
 
+    The k-th dropped lane, which goes to slot k of the residual, is one of k .. k + N, and the same
+    walk finds it: it stands at k when it meets a dropped lane.  ``residual_select`` holds it as
+    ``select`` holds the kept ones, N + 1 bits a slot.
+
     Parameters
     ----------
     n, m
         Slots and lanes.
     least
         Least number of lanes that are kept; None: n, always.
+    residual
+        Whether ``residual_select`` is wanted.
     """
 
     LANES_PER_STEP = 4
 
-    def __init__(self, *, n: int, m: int, least: int | None = None) -> None:
+    def __init__(self, *, n: int, m: int, least: int | None = None, residual: bool = False) -> None:
         self.n = n
         self.m = m
+        self._residual = residual
         self._is_exact = least in (None, n)
         self._half = m // 2 if self._is_exact else m
         self._dropped = m - (n if least is None else least)
@@ -99,6 +106,10 @@ class SlotSelect:
         """Numbers of dropped lanes before this one with which it still finds a slot."""
         return range(max(0, lane - self.n + 1), min(lane, self._dropped) + 1)
 
+    def _residual_window(self, lane: int) -> range:
+        """The same for a dropped lane and a slot of the residual."""
+        return range(max(0, lane - self.n), min(lane, self._dropped - 1) + 1)
+
     def _walk(self, start: int, stop: int, longest: int, consumes: tuple[str, ...]) -> Step:
         """Lanes start..stop-1 from either end; the last step joins the two walks."""
         size = self._dropped + 1
@@ -115,22 +126,28 @@ class SlotSelect:
                 down = bundle["walk_down"][0]
             result: Bundle = {}
 
-            def advance(name: str, lane: int, here: Value, above: Value, nodes: range) -> Value:
+            def advance(
+                name: str, lane: int, here: Value, above: Value, nodes: range, before: Value
+            ) -> Value:
                 """One lane of a walk; notes the slot that the lane takes."""
                 kept = mask[lane].replicate(size)
                 stay = named(m, f"{name}_kept{lane}", here & kept)
                 window = self._window(lane)
                 result[f"slot_of_lane{lane}"] = [stay[o] for o in window]
+                if self._residual:
+                    gone = named(m, f"{name}_dropped{lane}", before & ~kept)
+                    places = self._residual_window(lane)
+                    result[f"residual_of_lane{lane}"] = [gone[o] for o in places]
                 # Places that no legal mask reaches need no gates.
                 reachable = Const(sum(1 << o for o in nodes), size)
                 return named(m, f"{name}{lane}", (stay | (above & ~kept)) & reachable)
 
             for lane in lanes_up:
                 above = Cat(Const(0, 1), up)[:size]
-                up = advance("up", lane, up, above, self._nodes(lane + 1))
+                up = advance("up", lane, up, above, self._nodes(lane + 1), up)
             for lane in lanes_down:
                 above = Cat(down[1:], Const(0, 1))
-                down = advance("down", lane, down, above, self._nodes(lane))
+                down = advance("down", lane, down, above, self._nodes(lane), above)
 
             if not is_last:
                 return {**result, **{name: [up if name == "walk_up" else down] for name in walks}}
@@ -143,12 +160,32 @@ class SlotSelect:
                     taken = result.get(f"slot_of_lane{lane}") or bundle[f"slot_of_lane{lane}"]
                     select.append(taken[lane - slot - self._window(lane).start])
             legal = (up & down).any() if self._is_exact else Const(1, 1)
-            return {"select": select, "legal": [named(m, "slots_legal", legal)]}
+            residual: Bundle = {}
+            if self._residual:
+                noted = {**bundle, **result}
+                residual["residual_select"] = [
+                    noted[f"residual_of_lane{lane}"][slot - self._residual_window(lane).start]
+                    if lane < self.m
+                    else Const(0, 1)
+                    for slot in range(self._dropped)
+                    for lane in range(slot, slot + self.n + 1)
+                ]
+            return {"select": select, "legal": [named(m, "slots_legal", legal)], **residual}
 
         levels = 2 * (stop - start)
+        notes = {"slot": self._window}
+        if self._residual:
+            notes["residual"] = self._residual_window
         if is_last:
             earlier = set(range(self.m)).difference(lanes_up, lanes_down)
-            spent = (*consumes, *walks, *(f"slot_of_lane{i}" for i in earlier))
-            return Step(compute, {"select": self.n * size, "legal": 1}, spent, levels + 1)
-        produces = {f"slot_of_lane{i}": len(self._window(i)) for i in (*lanes_up, *lanes_down)}
+            spent = (*consumes, *walks, *(f"{n}_of_lane{i}" for n in notes for i in earlier))
+            produces = {"select": self.n * size, "legal": 1}
+            if self._residual:
+                produces["residual_select"] = self._dropped * (self.n + 1)
+            return Step(compute, produces, spent, levels + 1)
+        produces = {
+            f"{note}_of_lane{i}": len(window(i))
+            for note, window in notes.items()
+            for i in (*lanes_up, *lanes_down)
+        }
         return Step(compute, {**produces, **dict.fromkeys(walks, size)}, (), levels)

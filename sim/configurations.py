@@ -1,5 +1,7 @@
 """What the benches cover: patterns, formats, codes and pipelines of every unit."""
 
+from typing import Any
+
 from hw.config import LAYOUTS, METADATA, SELECTORS, WORDS, UnitConfig
 from hw.formats import FORMATS, INTEGER_FORMATS
 
@@ -41,6 +43,8 @@ def _sparsifiers() -> list[UnitConfig]:
         _config(_USUAL, **common, score_bits=9),
         *_architectures("sparsifier"),
         *_at_run_time("sparsifier"),
+        *_scored("sparsifier"),
+        *_residuals(),
     ]
 
 
@@ -58,6 +62,7 @@ def _selectors() -> list[UnitConfig]:
         ),
         *_architectures("selector"),
         *_at_run_time("selector"),
+        *_scored("selector"),
     ]
 
 
@@ -138,6 +143,66 @@ def _at_run_time(unit: str) -> list[UnitConfig]:
             for i, (m, pipeline) in enumerate(((16, 1), (7, 3), (4, 0), (32, 2)))
         ),
     ]  # fmt: skip
+
+
+#: Format, scale format, shift, register stages, pattern of units with scores of their own.
+_SCORES = (
+    ("bf16", "u8", "none", 1, _USUAL),
+    ("bf16", "bf16", "none", 6, _USUAL),
+    ("bf16", "pow2", "none", 0, _SMALL),
+    ("int8", "u8", "token", 2, _USUAL),
+    ("int8", "pow2", "none", 1, _SMALL),
+    ("int8", "bf16", "none", 3, _SMALL),
+    ("fp16", "u5", "none", 2, _SMALL),
+    ("fp8_e4m3", "u8", "none", 0, _SMALL),
+    ("fp8_e4m3", "bf16", "none", 1, _SMALL),
+    ("fp8_e5m2", "u32", "none", 4, _SMALL),
+    ("int4", "u1", "lane", 0, _SMALL),
+    ("int16", "u13", "static", 5, _SMALL),
+)
+
+
+def _scored(unit: str) -> list[UnitConfig]:
+    """Scales and shifts: every format, cut scores, every kind of selector."""
+    scaled: dict[str, Any] = {"unit": unit, "criterion": "scaled"}
+    return [
+        *(
+            _config(
+                pattern, unit=unit, dtype=dtype, shift=shift, pipeline=stages,
+                criterion="act" if scale is None else "scaled", scale_format=scale,
+            )
+            for dtype, scale, shift, stages, pattern in _SCORES
+        ),
+        # Cut inside f, at its end, inside e, and inside the class.
+        *(_config(_SMALL, **scaled, score_bits=bits) for bits in (14, 11, 6, 1)),
+        _config(_SMALL, **scaled, dtype="int8", score_bits=5),
+        *(
+            _config(
+                _SMALL, **scaled, dtype="int8", selector="threshold_serial", shift="token",
+                input_register=registered, pipeline=1,
+            )
+            for registered in (False, True)
+        ),
+        _config(_SMALL, **scaled, selector="selection_network", pipeline=2),
+        UnitConfig(flexible=FLEXIBLE[1], **scaled, dtype="int8", shift="lane"),
+        UnitConfig(n=1, m=7, n_runtime=True, **scaled, dtype="int4", shift="static"),
+    ]  # fmt: skip
+
+
+def _residuals() -> list[UnitConfig]:
+    common: dict[str, Any] = {"unit": "sparsifier", "residual": True}
+    return [
+        *(
+            _config(pattern, **common, dtype="int8", metadata=METADATA[i % len(METADATA)])
+            for i, pattern in enumerate(ALL_PATTERNS)
+        ),
+        *(_config(_USUAL, **common, pipeline=stages) for stages in (0, 3)),
+        _config(_SMALL, **common, selector="threshold_serial", dtype="int4", pipeline=1),
+        _config(_SMALL, **common, dtype="int8", shift="token", criterion="scaled", pipeline=3),
+        UnitConfig(flexible=FLEXIBLE[2], **common, dtype="int8"),
+        UnitConfig(flexible=FLEXIBLE[1], **common, dtype="int8", metadata="index", pipeline=2),
+        UnitConfig(n=1, m=7, n_runtime=True, **common, dtype="int4"),
+    ]
 
 
 def _coders(unit: str) -> list[UnitConfig]:

@@ -6,7 +6,7 @@ from math import comb
 
 import torch
 
-from hw.config import UnitConfig
+from hw.config import SHIFTED, UnitConfig
 from hw.formats import NumberFormat
 from sw.activations import read_activations
 from sw.golden import Payload, sparsify, unit_model
@@ -127,6 +127,35 @@ def _ends(count: int, mean_length: int, generator: torch.Generator) -> torch.Ten
     return last
 
 
+def _scales_and_shift(
+    config: UnitConfig, kind: str, data: torch.Tensor, generator: torch.Generator
+) -> Payload:
+    """Scales and shift of groups where the unit has them."""
+    result: Payload = {}
+    count = len(data)
+    if config.scale:
+        limit = 1 << config.scale.width
+        scale = torch.randint(limit, (count, config.m), generator=generator)
+        if kind == "ties":
+            # Up to two scales a group.
+            scale = scale[:, :2].gather(
+                -1, torch.randint(2, (count, config.m), generator=generator)
+            )
+        if kind == "corners":
+            scale = _choice([0, 1, limit // 2, limit - 1], (count, config.m), generator)
+        result["scale"] = scale
+    if config.shift in SHIFTED:
+        lanes = config.m if config.shift == "lane" else 1
+        if kind == "corners":
+            special = _special_codes(config.format)
+            result["shift"] = _choice(special, (count, lanes), generator)
+        else:
+            # Near the data, so that numbers cancel: one of them, its lowest bits another.
+            near = data.gather(-1, torch.randint(config.m, (count, lanes), generator=generator))
+            result["shift"] = near ^ torch.randint(4, near.shape, generator=generator)
+    return result
+
+
 def _operands(
     number_format: NumberFormat, kind: str, shape: tuple[int, int], generator: torch.Generator
 ) -> torch.Tensor:
@@ -173,6 +202,7 @@ def stimuli(
         return {
             "data": data,
             "last": _ends(len(data), 8, generator),
+            **_scales_and_shift(config, kind, data, generator),
             # Every number that the ports can carry, those without a meaning included.
             "pattern": torch.randint(
                 1 << config.pattern_width, (len(data), 1), generator=generator

@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 import torch
 
-from hw.config import UnitConfig
-from sw.codes import magnitude_keys, signed
+from hw.config import SHIFTED, UnitConfig
+from sw.codes import signed
 from sw.dot_product import accumulate, group_dot_product
+from sw.float_arithmetic import subtract_shift
 from sw.metadata import decode, encode
 from sw.packed import PackedFormat
 from sw.packing import pack, unpack
@@ -22,6 +23,7 @@ from sw.run_time import (
     select_any_n,
     select_flexible,
 )
+from sw.scores import exact_scores
 from sw.selection import select
 from sw.word_stream import pack_words, unpack_words
 
@@ -30,22 +32,49 @@ __all__ = ["Payload", "scores", "sparsify", "unit_model"]
 Payload = dict[str, torch.Tensor]
 
 
-def scores(config: UnitConfig, data: torch.Tensor) -> torch.Tensor:
+def scores(
+    config: UnitConfig, data: torch.Tensor, scale: torch.Tensor | None = None
+) -> torch.Tensor:
     """Integers by which lanes are compared, of codes of the same shape.
 
-    The magnitude key, or its leading `score_bits`.
+    The score of `hw.score_formats`, or its leading `score_bits`.
+
+    Parameters
+    ----------
+    config
+        The unit.
+    data
+        Codes of activations, after the shift if there is one.
+    scale
+        Codes of their scales, of a shape that broadcasts; None where the unit has none.
     """
-    return magnitude_keys(data, config.format) >> (config.format.key_width - config.key_width)
+    return exact_scores(data, scale, config.score) >> (config.score.width - config.key_width)
 
 
-def sparsify(config: UnitConfig, data: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Packed codes (..., n) and mask (..., m) of groups of codes (..., m), the pattern fixed."""
-    mask = select(scores(config, data), config.n)
+def sparsify(
+    config: UnitConfig,
+    data: torch.Tensor,
+    *,
+    scale: torch.Tensor | None = None,
+    shift: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Packed codes (..., n) and mask (..., m) of groups of codes (..., m), the pattern fixed.
+
+    Scales and shift are codes of shapes that broadcast, None where the unit has none.  What is
+    packed is what is left after the shift.
+    """
+    data = shifted(config, data, shift)
+    mask = select(scores(config, data, scale), config.n)
     return pack(data, mask, config.n), mask
 
 
+def shifted(config: UnitConfig, data: torch.Tensor, shift: torch.Tensor | None) -> torch.Tensor:
+    """Codes of data - shift in the activations' format; the data itself without a shift."""
+    return data if shift is None else subtract_shift(data, shift, config.dtype)
+
+
 def _mask(config: UnitConfig, inputs: Payload) -> torch.Tensor:
-    keys = scores(config, inputs["data"])
+    keys = scores(config, inputs["data"], inputs.get("scale") if config.scale else None)
     if config.flexible:
         return select_flexible(keys, inputs["pattern"].flatten(), config.patterns)
     if config.n_runtime:
@@ -69,16 +98,28 @@ def _metadata(config: UnitConfig, inputs: Payload, mask: torch.Tensor) -> torch.
 
 
 def _sparsifier(config: UnitConfig, inputs: Payload) -> Payload:
+    inputs = _shifted_inputs(config, inputs)
     mask = _mask(config, inputs)
-    return {
+    result = {
         "values": pack_dense(inputs["data"], mask, config.slots),
         "meta": _metadata(config, inputs, mask),
         "last": inputs["last"],
     }
+    if config.residual:
+        # With nothing to drop the port has one bit.
+        slots = config.residual_slots
+        dropped = pack_dense(inputs["data"], ~mask, slots) if slots else 0 * inputs["last"]
+        result["residual"] = dropped
+    return result
 
 
 def _selector(config: UnitConfig, inputs: Payload) -> Payload:
-    return {"mask": _mask(config, inputs).to(torch.int64)}
+    return {"mask": _mask(config, _shifted_inputs(config, inputs)).to(torch.int64)}
+
+
+def _shifted_inputs(config: UnitConfig, inputs: Payload) -> Payload:
+    shift = inputs["shift"] if config.shift in SHIFTED else None
+    return {**inputs, "data": shifted(config, inputs["data"], shift)}
 
 
 def _encoder(config: UnitConfig, inputs: Payload) -> Payload:

@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 
-from amaranth.hdl import Cat, Module, Value
-from amaranth.lib import data, wiring
+from amaranth.hdl import Module
+from amaranth.lib import stream, wiring
 
-from hw.config import UnitConfig
-from hw.keys import key_step
+from hw.config import SHIFTED, UnitConfig
 from hw.pipeline import Pipeline, Step
 from hw.ports import Field, input_payload, output_payload
+from hw.scores import score_steps
 from hw.selectors import create_selector
 from hw.selectors.threshold_serial import ThresholdSerial
+from hw.shift import shift_steps
 from hw.units.serial import SerialUnit
 
 __all__ = ["selection_unit"]
@@ -35,71 +36,72 @@ def selection_unit(
         Steps from ``mask`` to the outputs.
     """
     inputs, outputs = input_payload(config), output_payload(config)
-    is_mask_only = not after
-    keys = key_step(
-        config.format,
-        config.m,
-        key_width=config.key_width,
-        consumes=("data",) if is_mask_only else (),
-    )
-    unit: wiring.Component
+    # What only the scores need goes no further.
+    spent = () if after else ("data",)
+    shift: list[Step] = []
+    if config.shift in SHIFTED:
+        shift = shift_steps(config.format, lanes=config.m)
+    score = [
+        *shift,
+        *score_steps(config.score, config.m, width=config.key_width, consumes=spent),
+    ]
+    chain: dict[str, wiring.Component] = {}
+    if config.input_register:
+        chain["register"] = Pipeline(inputs=inputs, outputs=inputs, steps=(), stages=1)
     if config.is_serial:
-        # What only the keys need goes no further.
-        passed = [name for name in inputs if name not in keys.consumes]
-        unit = SerialUnit(
-            inputs=inputs,
+        consumed = {name for step in score for name in step.consumes} - {"keys"}
+        passed = {name: field for name, field in inputs.items() if name not in consumed}
+        keys = {"keys": Field("lane", config.m, config.key_width, "unsigned")}
+        chain["score"] = Pipeline(inputs=inputs, outputs={**passed, **keys}, steps=score, stages=0)
+        chain["unit"] = SerialUnit(
+            inputs={**passed, **keys},
             outputs=outputs,
             worker=ThresholdSerial(n=config.n, m=config.m, key_width=config.key_width),
-            feed=lambda m, payload: {
-                "keys": Cat(keys.compute(m, {"data": _lanes(config, payload)})["keys"])
-            },
+            feed=lambda _, payload: {"keys": payload["keys"]},
             results={"mask": Field("lane", config.m, 1, "bit")},
-            passed=passed,
+            passed=tuple(passed),
             steps=after,
             stages=config.stages,
         )
     else:
-        unit = Pipeline(
+        chain["unit"] = Pipeline(
             inputs=inputs,
             outputs=outputs,
-            steps=[keys, *before, *create_selector(config).steps(), *after],
+            steps=[*score, *before, *create_selector(config).steps(), *after],
             stages=config.stages,
         )
-    return InputRegister(inputs, unit) if config.input_register else unit
+    return Chain(chain) if len(chain) > 1 else chain["unit"]
 
 
-def _lanes(config: UnitConfig, payload: data.View) -> list[Value]:
-    width = config.format.width
-    return [payload["data"][start : start + width] for start in range(0, config.m * width, width)]
-
-
-class InputRegister(wiring.Component):
-    """A unit behind a register stage: its source is free again after one cycle.
+class Chain(wiring.Component):
+    """Units behind each other.
 
     Parameters
     ----------
-    inputs
-        Content of the unit's input payload.
-    unit
-        The unit.
+    units
+        By the names that they have inside; the output payload of each is the input of the next.
     """
 
-    def __init__(self, inputs: Mapping[str, Field], unit: wiring.Component) -> None:
-        self._unit = unit
-        self._stage = Pipeline(inputs=inputs, outputs=inputs, steps=(), stages=1)
-        super().__init__(
-            {"i": self._stage.signature.members["i"], "o": unit.signature.members["o"]}
-        )
+    def __init__(self, units: Mapping[str, wiring.Component]) -> None:
+        self._units = dict(units)
+        first, *_, last = units.values()
+        super().__init__({"i": first.signature.members["i"], "o": last.signature.members["o"]})
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's signature
         """The logic."""
         m = Module()
-        m.submodules.register = stage = self._stage
-        m.submodules.unit = unit = self._unit
-        for target, source in ((stage.i, self.i), (unit.i, stage.o), (self.o, unit.o)):
-            m.d.comb += [
-                target.valid.eq(source.valid),
-                target.payload.eq(source.payload),
-                source.ready.eq(target.ready),
-            ]
+        source = self.i
+        for name, unit in self._units.items():
+            m.submodules[name] = unit
+            _connect(m, unit.i, source)
+            source = unit.o
+        _connect(m, self.o, source)
         return m
+
+
+def _connect(m: Module, target: stream.Interface, source: stream.Interface) -> None:
+    m.d.comb += [
+        target.valid.eq(source.valid),
+        target.payload.eq(source.payload),
+        source.ready.eq(target.ready),
+    ]

@@ -143,6 +143,37 @@ PE = {"unit": "pe", "dtype": "int8"}
             "n_runtime",
             "must go with selector compare_matrix, not 'threshold_serial'",
         ),
+        ({"criterion": "clact"}, "criterion", "must be one of act, scaled, not 'clact'"),
+        (
+            {**PE, "criterion": "scaled"},
+            "criterion",
+            "must be act in a unit other than sparsifier or selector, not 'scaled'",
+        ),
+        ({"scale_format": "u8"}, "scale_format", "must go with criterion scaled, not 'act'"),
+        *(
+            (
+                {"criterion": "scaled", "scale_format": name},
+                "scale_format",
+                f"must be one of u1 to u32, pow2, bf16, not {name!r}",
+            )
+            for name in ("u0", "u33", "u08", "fp16", "", "U8")
+        ),
+        (
+            {"criterion": "scaled", "score_bits": 27},
+            "score_bits",
+            f"{SCORE_RULE.format(26, 'bf16')} with a scale of u8, not 27",
+        ),
+        ({"shift": "median"}, "shift", "must be one of none, static, lane, token, not 'median'"),
+        (
+            {"shift": "token", "unit": "encoder"},
+            "shift",
+            "must be none in a unit other than sparsifier or selector, not 'token'",
+        ),
+        (
+            {"residual": True, "unit": "selector"},
+            "residual",
+            "must go with unit sparsifier, not 'selector'",
+        ),
         (
             {"pipeline": "auto", "unit": "encoder"},
             "pipeline",
@@ -249,6 +280,13 @@ def test_patterns_of_the_wrong_kind(value):
         ({"pipeline": "fast"}, "pipeline must be an integer, not 'fast'"),
         ({"score_bits": 7.0}, "score_bits must be an integer, not 7.0"),
         ({"score_bits": "7"}, "score_bits must be an integer, not '7'"),
+        ({"criterion": None}, "criterion must be a string, not None"),
+        ({"shift": 0}, "shift must be a string, not 0"),
+        (
+            {"criterion": "scaled", "scale_format": 8},
+            "scale_format must be a string, not 8",
+        ),
+        ({"residual": 1}, "residual must be True or False, not 1"),
         ({"n_runtime": 1}, "n_runtime must be True or False, not 1"),
         ({"n_runtime": None}, "n_runtime must be True or False, not None"),
         ({"input_register": "on"}, "input_register must be True or False, not 'on'"),
@@ -277,11 +315,15 @@ def test_defaults_and_immutability():
         "dtype": "bf16",
         "selector": "auto",
         "goal": "density",
+        "criterion": "act",
+        "scale_format": None,
+        "shift": "none",
         "score_bits": None,
         "flexible": None,
         "n_runtime": False,
         "input_register": False,
         "metadata": "bitmap",
+        "residual": False,
         "serial": False,
         "pipeline": 1,
         "word": 64,

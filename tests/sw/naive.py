@@ -31,6 +31,39 @@ def key(code: int, dtype: str) -> int:
     return abs(signed(code, width)) if dtype.startswith("int") else code & ~(1 << (width - 1))
 
 
+def magnitude(code: int, dtype: str) -> tuple[int, int]:
+    """Class, and a finite magnitude in units of the smallest one above 0."""
+    number_format = FORMATS[dtype]
+    bits = key(code, dtype)
+    if number_format.kind == "int":
+        return 0, bits
+    field, fraction = divmod(bits, 1 << number_format.mantissa_width)
+    if dtype == "fp8_e4m3":
+        if bits == 0x7F:
+            return 2, 0
+    elif field == (1 << number_format.exponent_width) - 1:
+        return (2 if fraction else 1), 0
+    if field == 0:
+        return 0, fraction
+    return 0, ((1 << number_format.mantissa_width) + fraction) << (field - 1)
+
+
+def scale(code: int, name: str) -> int:
+    """A scale in units of the smallest one above 0."""
+    if name == "pow2":
+        return 2**code
+    if name == "bf16":
+        field, fraction = divmod(code, 128)
+        return (128 + fraction) << (field - 1) if field else fraction
+    return code
+
+
+def score(code: int, scale_code: int, dtype: str, name: str) -> tuple[int, int]:
+    """Class and exact product: the order of scores is that of these pairs."""
+    rank, value = magnitude(code, dtype)
+    return rank, 0 if rank else value * scale(scale_code, name)
+
+
 def kept(keys: list[int], n: int) -> list[int]:
     """Lanes that fewer than n lanes beat, ascending."""
     lanes = range(len(keys))

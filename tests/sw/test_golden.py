@@ -186,3 +186,43 @@ def test_without_the_check_the_error_is_0(metadata):
     ]
     stream["meta"] = [[1] * len(meta) for meta in stream["meta"]]
     assert not unit_model(config)(tensors(stream))["error"].any()
+
+
+@pytest.mark.parametrize(("n", "m"), [(2, 4), (8, 16), (3, 7), (4, 4)])
+@pytest.mark.parametrize("scale", ["u8", "pow2", "bf16"])
+@pytest.mark.parametrize("dtype", ["bf16", "int8", "fp8_e4m3"])
+def test_scaled_sparsifier_with_residual(dtype, scale, n, m):
+    rng = random.Random(f"{dtype} {scale} {n}")
+    groups = naive.groups(dtype, m, 30, seed=n + m)
+    config = UnitConfig(
+        n=n, m=m, dtype=dtype, criterion="scaled", scale_format=scale, residual=True
+    )
+    scales = [[rng.randrange(1 << config.scale.width) for _ in range(m)] for _ in groups]
+    outputs = unit_model(config)(
+        {
+            "data": torch.tensor(groups),
+            "scale": torch.tensor(scales),
+            "last": torch.zeros(len(groups), 1, dtype=torch.int64),
+        }
+    )
+    check_shape(config, outputs)
+    for number, (group, factors) in enumerate(zip(groups, scales, strict=True)):
+        ranks = [naive.score(c, s, dtype, scale) for c, s in zip(group, factors, strict=True)]
+        lanes = naive.kept(ranks, n)
+        assert outputs["meta"][number].tolist() == naive.bitmap(lanes, m)
+        assert outputs["values"][number].tolist() == [group[lane] for lane in lanes]
+        dropped = [group[lane] for lane in range(m) if lane not in lanes]
+        assert outputs["residual"][number].tolist() == (dropped or [0])
+
+
+@pytest.mark.parametrize("shift", ["static", "lane", "token"])
+def test_shift_goes_first(shift):
+    """What is scored and packed is the difference."""
+    config = UnitConfig(n=1, m=2, dtype="int8", shift=shift, unit="sparsifier")
+    data = torch.tensor([[0x05, 0x80]])
+    shifts = torch.tensor([[0x7F]] if shift != "lane" else [[0x7F, 0x80]])
+    outputs = unit_model(config)({"data": data, "shift": shifts, "last": torch.tensor([[1]])})
+    # 5 - 127 = -122; -128 - 127 saturates at -128, -128 - -128 is 0.
+    kept = (1, 0x80) if shift != "lane" else (0, 0x100 - 122)
+    assert outputs["values"].tolist() == [[kept[1]]]
+    assert outputs["meta"].tolist() == [naive.bitmap([kept[0]], 2)]
