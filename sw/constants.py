@@ -32,6 +32,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import safetensors
 import torch
 
 from hw.files import write_files
@@ -50,6 +51,7 @@ __all__ = [
     "check_shape",
     "constants_of",
     "from_weights",
+    "is_constants_file",
     "merge",
     "read_constants",
 ]
@@ -237,6 +239,15 @@ def read_constants(path: Path | str) -> Constants:
         _check(f"{subject}: {name} of {linear}", tensor)
         tensors.setdefault(linear, {})[name] = tensor
     return Constants(tensors, metadata)
+
+
+def is_constants_file(path: Path) -> bool:
+    """Whether the file says in its metadata that it holds constants."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("format") == FORMAT
+    except (OSError, safetensors.SafetensorError):
+        return False
 
 
 def merge(several: Iterable[Constants]) -> Constants:

@@ -5,7 +5,7 @@ The first product is the sparse one; everything else is an epilogue, in fp32, on
 """
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -207,7 +207,11 @@ class SparseLinear(torch.nn.Module):
         None: the input stays dense.
     constants
         Role -> fp32 tensor (`sw.constants`).  They stay fp32 when the model changes its type.
-        Those that need a gradient are parameters in training.
+
+    Attributes
+    ----------
+    is_dense
+        Set it, and the linear computes as the dense one for a while.
     """
 
     weight: torch.nn.Parameter
@@ -227,6 +231,7 @@ class SparseLinear(torch.nn.Module):
         self.register_parameter("bias", bias)
         self.transposed = transposed
         self.sparsifier = sparsifier
+        self.is_dense = False
         self.constants = {
             role: tensor.to(weight.device) for role, tensor in (constants or {}).items()
         }
@@ -259,6 +264,17 @@ class SparseLinear(torch.nn.Module):
         method = "dense" if self.sparsifier is None else self.sparsifier.method.linear_text
         shape = f"in_features={self.in_features}, out_features={self.out_features}"
         return f"{shape}, bias={self.bias is not None}, method={method}"
+
+    def train_constants(self, roles: Iterable[str]) -> list[torch.Tensor]:
+        """Let gradients into constants; these tensors are the parameters of a training."""
+        trained = [self.constants[role].requires_grad_() for role in roles]
+        self._folded = self._fold()
+        return trained
+
+    def freeze(self) -> None:
+        """End the training of constants."""
+        self.constants = {role: tensor.detach() for role, tensor in self.constants.items()}
+        self._folded = self._fold()
 
     def _apply(self, fn: Any, recurse: bool = True) -> "SparseLinear":
         super()._apply(fn, recurse)
@@ -305,7 +321,7 @@ class SparseLinear(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Outputs (..., O) of inputs (..., C), in the type of the inputs."""
         sparsifier = self.sparsifier
-        if sparsifier is None or not sparsifier.acts(x):
+        if self.is_dense or sparsifier is None or not sparsifier.acts(x):
             return _linear(x, self.matrix, self.bias)
         constants = {role: self.constants[role] for role in _INPUT_SIDE & self.constants.keys()}
         sparse = sparsifier(x, **constants)

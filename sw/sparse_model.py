@@ -27,7 +27,7 @@ from sw.method import Method
 from sw.sparse_linear import Call, SparseLinear, Sparsifier
 from sw.weight_pruning import weight_mask
 
-__all__ = ["Sparsified", "choose_linears", "layer_number", "sparsify"]
+__all__ = ["Sparsified", "choose_linears", "layer_number", "sparsify", "weight_matrix"]
 
 _LAYER = re.compile(r"(?:^|\.)(\d+)(?=\.)")
 
@@ -107,6 +107,11 @@ def _decoder_path(model: torch.nn.Module) -> str:
 def _is_transposed(module: torch.nn.Module) -> bool:
     """Whether it is the `Conv1D` of GPT-2: a linear whose weights are (C, O)."""
     return type(module).__name__ == "Conv1D" and getattr(module, "nf", None) is not None
+
+
+def weight_matrix(linear: Any) -> torch.Tensor:
+    """The weights of a linear as (O, C), whichever way they are stored."""
+    return linear.weight.t() if _is_transposed(linear) else linear.weight
 
 
 class Sparsified:
@@ -308,7 +313,7 @@ def _constants(
     path: str, module: Any, method: Method, constants: Constants | None
 ) -> dict[str, torch.Tensor]:
     """Role -> constant of one linear."""
-    weight = module.weight.t() if _is_transposed(module) else module.weight
+    weight = weight_matrix(module)
     values = {}
     computed: dict[str, torch.Tensor] | None = None
     for constant in constants_of(method):
@@ -338,16 +343,16 @@ def _pruned(
     path: str, module: Any, method: Method, values: Mapping[str, torch.Tensor]
 ) -> SparseLinear:
     """A linear with pruned weights of its own and a dense input."""
-    transposed = _is_transposed(module)
-    weight = module.weight.detach()
-    matrix = weight.t() if transposed else weight
     if method.pattern is None:
         raise InputError("weights must have a pattern, not be dense")
     try:
-        mask = weight_mask(matrix, method.pattern, method.weights, values.get("input_norm"))
+        mask = weight_mask(
+            weight_matrix(module), method.pattern, method.weights, values.get("input_norm")
+        )
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    pruned = torch.where(mask.t() if transposed else mask, weight, 0)
+    transposed = _is_transposed(module)
+    pruned = torch.where(mask.t() if transposed else mask, module.weight.detach(), 0)
     parameter = torch.nn.Parameter(pruned, requires_grad=module.weight.requires_grad)
     return SparseLinear(parameter, module.bias, transposed=transposed)
 

@@ -1,8 +1,8 @@
 """Windows: the pieces of a text that a language model reads, each on its own."""
 
 import operator
+import random
 import re
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from sw.errors import InputError
 from sw.model import LanguageModel
 from sw.text import Text
 
-__all__ = ["check_windows", "parse_tokens", "read_windows", "tokenizer_name"]
+__all__ = ["check_windows", "draw_windows", "parse_tokens", "read_windows", "tokenizer_name"]
 
 
 def parse_tokens(argument: str) -> tuple[int, int]:
@@ -72,18 +72,54 @@ def read_windows(
         An argument breaks a rule, also one that the model or the text sets.
     """
     start, stop, window = check_windows(tokens, window)
-    context = getattr(language_model.model.config, "max_position_embeddings", None)
-    if context is not None and min(window, stop - start) > context:
-        raise InputError(f"window must be at most {context}, the model's context, not {window}")
-    token_ids = _tokenize(language_model.tokenizer, text)
-    if stop > len(token_ids):
+    token_ids = _token_ids(language_model, text, start, stop, window)
+    return [token_ids[:, begin : begin + window] for begin in range(0, stop - start, window)]
+
+
+def draw_windows(
+    language_model: LanguageModel,
+    text: Text,
+    tokens: tuple[int, int],
+    window: int,
+    count: int,
+    seed: int = 0,
+) -> list[torch.Tensor]:
+    """Windows at random places of the tokens START .. STOP - 1 of a text; they may overlap.
+
+    Parameters
+    ----------
+    language_model, text
+        From `sw.model.load_model` and `sw.text.load_text`.
+    tokens
+        (START, STOP).
+    window
+        Tokens of each window, 2 .. STOP - START.
+    count
+        How many windows, at least 1.
+    seed
+        Equal seeds draw equal windows.
+
+    Returns
+    -------
+    list
+        int64 (1, window) each.
+
+    Raises
+    ------
+    InputError
+        An argument breaks a rule, also one that the model or the text sets.
+    """
+    start, stop, window = check_windows(tokens, window)
+    if count < 1:
+        raise InputError(f"windows must be at least 1, not {count}")
+    if not 2 <= window <= stop - start:
         raise InputError(
-            f"tokens must be within the {len(token_ids)} tokens of the text, not {start}:{stop}"
+            f"window must be between 2 and the {stop - start} tokens of the range, not {window}"
         )
-    return [
-        torch.tensor([token_ids[begin : min(begin + window, stop)]])
-        for begin in range(start, stop, window)
-    ]
+    token_ids = _token_ids(language_model, text, start, stop, window)
+    chosen = random.Random(seed)
+    begins = [chosen.randint(0, stop - start - window) for _ in range(count)]
+    return [token_ids[:, begin : begin + window] for begin in begins]
 
 
 def tokenizer_name(tokenizer: Any) -> str:
@@ -91,7 +127,18 @@ def tokenizer_name(tokenizer: Any) -> str:
     return f"{type(tokenizer).__name__}, {len(tokenizer)} entries, no special tokens added"
 
 
-def _tokenize(tokenizer: Any, text: Text) -> Sequence[int]:
+def _token_ids(
+    language_model: LanguageModel, text: Text, start: int, stop: int, window: int
+) -> torch.Tensor:
+    """The tokens START .. STOP - 1 of a text, int64 (1, STOP - START)."""
+    context = getattr(language_model.model.config, "max_position_embeddings", None)
+    if context is not None and min(window, stop - start) > context:
+        raise InputError(f"window must be at most {context}, the model's context, not {window}")
     # Not verbose: that a text is longer than the model's context is no news, it is cut in windows.
-    encoded = tokenizer(text.content, add_special_tokens=False, verbose=False)
-    return list(encoded["input_ids"])
+    encoded = language_model.tokenizer(text.content, add_special_tokens=False, verbose=False)
+    token_ids = encoded["input_ids"]
+    if stop > len(token_ids):
+        raise InputError(
+            f"tokens must be within the {len(token_ids)} tokens of the text, not {start}:{stop}"
+        )
+    return torch.tensor([token_ids[start:stop]])

@@ -127,15 +127,32 @@ def test_with_gradients_it_is_the_same(text: str) -> None:
     linear = make(text)
     with torch.no_grad():
         expected = linear(x)
-    for role in ("shift", "gain", "bias", "left", "right"):
-        if role in linear.constants:
-            linear.constants[role].requires_grad_()
-    linear._folded = linear._fold()
+    learned = {"shift", "gain", "bias", "left", "right"} & linear.constants.keys()
+    trained = linear.train_constants(sorted(learned))
     got = linear(x.requires_grad_())
     torch.testing.assert_close(got, expected)
     got.square().sum().backward()
-    assert x.grad is not None
-    assert bool(x.grad.isfinite().all())
+    for tensor in (x, *trained):
+        assert tensor.grad is not None
+        assert bool(tensor.grad.isfinite().all())
+        assert bool((tensor.grad != 0).any())
+    linear.freeze()
+    assert not any(tensor.requires_grad for tensor in linear.constants.values())
+    with torch.no_grad():
+        torch.testing.assert_close(linear(x), expected)
+
+
+def test_dense_for_a_while() -> None:
+    x = random(3, 2, TOKENS, FEATURES)
+    linear = make("2:4,shift=d-pts-mean,var")
+    with torch.no_grad():
+        sparse = linear(x)
+        linear.is_dense = True
+        torch.testing.assert_close(
+            linear(x), torch.nn.functional.linear(x, linear.weight, linear.bias)
+        )
+        linear.is_dense = False
+        assert torch.equal(linear(x), sparse)
 
 
 def test_methods_differ() -> None:

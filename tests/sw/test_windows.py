@@ -3,7 +3,7 @@ import pytest
 from sw.errors import InputError
 from sw.model import LanguageModel
 from sw.text import Text
-from sw.windows import check_windows, parse_tokens, read_windows, tokenizer_name
+from sw.windows import check_windows, draw_windows, parse_tokens, read_windows, tokenizer_name
 from tests.sw.tiny_model import CONTEXT, WORDS, words
 
 
@@ -77,3 +77,42 @@ def test_check() -> None:
 def test_name(tiny: LanguageModel) -> None:
     name = type(tiny.tokenizer).__name__
     assert tokenizer_name(tiny.tokenizer) == f"{name}, 66 entries, no special tokens added"
+
+
+# Windows at random places
+
+
+def test_drawn(tiny: LanguageModel, tiny_text: Text) -> None:
+    windows = draw_windows(tiny, tiny_text, (10, 40), 5, 200, seed=1)
+    assert len(windows) == 200
+    # A word names its place modulo 64.
+    begins = {int(window[0, 0]) for window in windows}
+    assert begins == {token(place) for place in range(10, 36)}
+    for window in windows:
+        first = window[0, 0]
+        assert window.tolist() == [[int((first + 7 * place) % WORDS) for place in range(5)]]
+    again = draw_windows(tiny, tiny_text, (10, 40), 5, 200, seed=1)
+    assert [one.tolist() for one in again] == [one.tolist() for one in windows]
+    other = draw_windows(tiny, tiny_text, (10, 40), 5, 200, seed=2)
+    assert [one.tolist() for one in other] != [one.tolist() for one in windows]
+
+
+def test_the_whole_range(tiny: LanguageModel, tiny_text: Text) -> None:
+    (window,) = draw_windows(tiny, tiny_text, (10, 40), 30, 1)
+    assert window.tolist() == [[token(place) for place in range(10, 40)]]
+
+
+@pytest.mark.parametrize(
+    ("window", "count", "message"),
+    [
+        (5, 0, "windows must be at least 1, not 0"),
+        (1, 1, "window must be between 2 and the 30 tokens of the range, not 1"),
+        (31, 1, "window must be between 2 and the 30 tokens of the range, not 31"),
+    ],
+)
+def test_wrong_draw(
+    tiny: LanguageModel, tiny_text: Text, window: int, count: int, message: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        draw_windows(tiny, tiny_text, (10, 40), window, count)
+    assert str(caught.value) == message
