@@ -83,8 +83,9 @@ def _is_deep(unit: str, code: str) -> bool:
 def _size(design: UnitConfig | Design) -> int:
     """How much work a unit is, about."""
     if isinstance(design, Design):
-        return 0
-    return design.m**2 * UNITS.get(design.unit, 1)
+        # Its lines grow with the square of m.
+        return 4 * str(design.verilog).count("\n")
+    return design.m**2 * UNITS.get(design.unit, 8)
 
 
 def _words(given: dict[str, Any]) -> list[str]:
