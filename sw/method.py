@@ -26,6 +26,7 @@ text                              meaning
 ``exact=hw``                      masks as the RTL computes them; without: ``exact=float``
 ``dtype=F``                       of ``exact=hw``: number format of the activations
 ``score-bits=B``                  of ``exact=hw``: leading bits of the score that are compared
+``scale-format=F``                of ``exact=hw``: format of the criterion's scales, ``u8``, ...
 ``phase=P``                       ``prefill``, ``decode`` or ``both`` (the default)
 ``linears=A+B``                   names of linears, see `sw.sparse_model.choose_linears`
 ``skip-layers=A+B``               numbers of layers that stay dense
@@ -40,6 +41,7 @@ from typing import Any
 
 from hw.config import UnitConfig
 from hw.parameters import MAX_M, ConfigError
+from sw.activations import DTYPES
 from sw.criteria import CRITERIA
 from sw.errors import InputError
 from sw.linears import PROJECTIONS
@@ -98,6 +100,8 @@ class Method:
         Of ``hw``: number format of the activations, out of `hw.formats.FORMATS`.
     score_bits
         Of ``hw``: leading bits of the score that are compared; None: all.
+    scale_format
+        Of ``hw``: format of the scales, a name of `hw.score_formats`; with ``act`` there are none.
     phase
         A name out of `PHASES`.
     linears
@@ -125,6 +129,7 @@ class Method:
     exact: str = "float"
     dtype: str = "bf16"
     score_bits: int | None = None
+    scale_format: str = "u8"
     phase: str = "both"
     linears: tuple[str, ...] = PROJECTIONS
     skip_layers: tuple[int, ...] = ()
@@ -221,27 +226,55 @@ class Method:
             )
         if self.exact == "hw":
             self._check_exact()
-        elif (name := "dtype" if "dtype" in set_options else "score_bits") in set_options:
-            text = set_options[name]
-            raise InputError(f"{_key(text)} must stand with exact=hw, not without ({text})")
+        else:
+            for name in set_options.keys() & _OF_HARDWARE:
+                text = set_options[name]
+                raise InputError(f"{_key(text)} must stand with exact=hw, not without ({text})")
 
     def _check_exact(self) -> None:
         if not isinstance(self.pattern, tuple):
             raise InputError(f"exact=hw must have a pattern N:M, not {self._pattern_text}")
-        for name, usual in (("criterion", "act"), ("shift", "none"), ("scaling", "none")):
-            if (value := getattr(self, name)) != usual:
-                raise InputError(f"exact=hw must have {name} {usual}, not {value}")
+        if self.scaling != "none":
+            raise InputError(f"exact=hw must stand without scaling, not with {self.scaling}")
+        if self.unit_shift != "none" and self.dtype not in DTYPES:
+            raise InputError(
+                f"exact=hw must have dtype bf16 or fp16 with a shift, not {self.dtype} (the scale"
+                " of each token would change the shift)"
+            )
+        if self.criterion == "act" and self.scale_format != "u8":
+            raise InputError("scale-format must stand with scales, not with criterion=act")
         try:
             self.unit_config()
         except ConfigError as error:
             raise InputError(f"{error.parameter.replace('_', '-')} {error.rule}") from error
+
+    @property
+    def unit_shift(self) -> str:
+        """What the hardware unit's shift is, of `hw.parameters.SHIFTS`."""
+        return {
+            "d-pts-mean": "token",
+            "d-pts-median": "token",
+            "s-pts": "static",
+            "s-pts-channel": "lane",
+            "l-pts": "lane",
+        }.get(self.shift, "none")
 
     def unit_config(self) -> UnitConfig:
         """The hardware unit that computes the masks of ``exact=hw``."""
         if not isinstance(self.pattern, tuple):
             raise InputError(f"exact=hw must have a pattern N:M, not {self._pattern_text}")
         n, m = self.pattern
-        return UnitConfig(n=n, m=m, unit="selector", dtype=self.dtype, score_bits=self.score_bits)
+        scaled = self.criterion != "act"
+        return UnitConfig(
+            n=n,
+            m=m,
+            unit="selector",
+            dtype=self.dtype,
+            criterion="scaled" if scaled else "act",
+            scale_format=self.scale_format if scaled else None,
+            shift=self.unit_shift,
+            score_bits=self.score_bits,
+        )
 
     @property
     def _pattern_text(self) -> str:
@@ -299,6 +332,9 @@ class Method:
 #: Fields that act on activations: they make no sense where none is dropped.
 _ACTING = ("criterion", "shift", "var", "ls", "low_rank", "scaling", "exact", "phase")
 
+#: Fields that only `exact` uses.
+_OF_HARDWARE = frozenset({"dtype", "score_bits", "scale_format"})
+
 _TEXTS: dict[str, Callable[[Method, Any], str]] = {
     "criterion": lambda _, value: f"criterion={value}",
     "shift": lambda _, value: f"shift={value}",
@@ -312,6 +348,7 @@ _TEXTS: dict[str, Callable[[Method, Any], str]] = {
     "exact": lambda _, value: f"exact={value}",
     "dtype": lambda _, value: f"dtype={value}",
     "score_bits": lambda _, value: f"score-bits={value}",
+    "scale_format": lambda _, value: f"scale-format={value}",
     "phase": lambda _, value: f"phase={value}",
     "linears": lambda _, value: f"linears={'+'.join(value)}",
     "skip_layers": lambda _, value: f"skip-layers={'+'.join(map(str, value))}",
@@ -386,6 +423,7 @@ _PARSERS: dict[str, Callable[[str], dict[str, Any]]] = {
     "exact": lambda value: {"exact": value},
     "dtype": lambda value: {"dtype": value},
     "score-bits": lambda value: {"score_bits": _number("score-bits", value)},
+    "scale-format": lambda value: {"scale_format": value},
     "phase": lambda value: {"phase": value},
     "linears": lambda value: {"linears": tuple(value.split("+"))},
     "skip-layers": lambda value: {

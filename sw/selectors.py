@@ -11,18 +11,19 @@ from fractions import Fraction
 
 import torch
 
+from hw.score_formats import ScaleFormat
 from sw.activations import DTYPES
-from sw.codes import numbers_of
+from sw.codes import codes_of, numbers_of
 from sw.criteria import weighted_magnitude
 from sw.errors import InputError
 from sw.fast_selection import keep_mask
-from sw.golden import scores
+from sw.golden import scores, shifted
 from sw.groups import to_groups
 from sw.masks import keep_largest, kept_count
 from sw.method import Method
 from sw.quantize import row_scales, to_codes
 
-__all__ = ["FloatSelector", "HardwareSelector", "Selector", "selector_of"]
+__all__ = ["FloatSelector", "HardwareSelector", "Selector", "scale_codes", "selector_of"]
 
 Selector = Callable[
     [torch.Tensor, torch.Tensor | None, torch.Tensor | None], tuple[torch.Tensor, torch.Tensor]
@@ -57,10 +58,12 @@ class FloatSelector:
 
 
 class HardwareSelector:
-    """Masks bit for bit as the emitted selector computes them, by the golden model.
+    """Masks bit for bit as the emitted selector computes them, by its golden model.
 
     The activations are rounded to the number format of the unit first (`sw.quantize.to_codes`:
-    integers and fp8 with a scale of each token), and what is kept are the rounded numbers.
+    integers and fp8 with a scale of each token), the shift to the same format, and the scales to
+    their own (`scale_codes`).  What is kept are the rounded numbers, after the exact subtraction
+    and its one rounding.
 
     Parameters
     ----------
@@ -75,20 +78,70 @@ class HardwareSelector:
         self, x: torch.Tensor, scale: torch.Tensor | None, shift: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Rounded activations and mask; gradients pass the rounding as if there were none."""
-        if scale is not None or shift is not None:
-            raise InputError("exact=hw must have criterion act without shift, not others")
-        rounded, mask = self._select(x.detach())
-        return (x + (rounded - x).detach() if x.requires_grad else rounded), mask
+        d, mask = self._select(x.detach(), scale, None if shift is None else shift.detach())
+        if torch.is_grad_enabled():
+            exact = x if shift is None else x - shift.to(x.dtype)
+            d = exact + (d - exact).detach() if exact.requires_grad else d
+        return d, mask
 
-    def _select(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        codes = to_codes(x, self.config.dtype)
-        keys = scores(self.config, to_groups(codes, self.config.m))
-        mask = keep_mask(keys, self.config.n, self.config.m).flatten(-2)[..., : x.shape[-1]]
-        numbers = numbers_of(codes, self.config.dtype)
-        if self.config.dtype in DTYPES:
+    def _select(
+        self, x: torch.Tensor, scale: torch.Tensor | None, shift: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        config = self.config
+        codes = to_codes(x, config.dtype)
+        if shift is not None:
+            shift_codes = codes_of(shift.to(DTYPES[config.dtype]), config.dtype)
+            codes = shifted(config, *torch.broadcast_tensors(codes, shift_codes))
+        groups = to_groups(codes, config.m)
+        if config.scale is None or scale is None:
+            keys = scores(config, groups)
+        else:
+            keys = scores(config, groups, to_groups(scale_codes(scale, config.scale), config.m))
+        mask = keep_mask(keys, config.n, config.m).flatten(-2)[..., : x.shape[-1]]
+        numbers = numbers_of(codes, config.dtype)
+        if config.dtype in DTYPES:
             return numbers.to(x.dtype), mask
-        unit = row_scales(x, self.config.dtype).to(x.device)
+        unit = row_scales(x, config.dtype).to(x.device)
         return (numbers.double() * unit).to(x.dtype), mask
+
+
+def scale_codes(scale: torch.Tensor, scale_format: ScaleFormat) -> torch.Tensor:
+    """Scales in a format of hardware; only their ratios within a row matter.
+
+    ========  ====================================================================================
+    format    code
+    ========  ====================================================================================
+    ``uW``    round(scale * (2**W - 1) / largest of the row)
+    ``pow2``  15 + round(log2(scale / largest of the row)), at least 0
+    ``bf16``  the bits below the sign of the scale rounded to bf16
+    ========  ====================================================================================
+
+    Everything rounds to nearest, ties to even.  A row of zeros has equal codes.
+
+    Parameters
+    ----------
+    scale
+        fp32 (..., C), finite and not negative.
+    scale_format
+        The format.
+
+    Returns
+    -------
+    torch.Tensor
+        int64 of the same shape.
+    """
+    if scale_format.kind == "float":
+        rounded = scale.bfloat16()
+        # What rounds beyond the largest bf16 number becomes that.
+        rounded = rounded.clamp(max=torch.finfo(torch.bfloat16).max)
+        return codes_of(rounded, "bf16")
+    exact = scale.double()
+    largest = exact.amax(-1, keepdim=True)
+    relative = torch.where(largest > 0, exact / largest, 0)
+    top = (1 << scale_format.width) - 1
+    if scale_format.kind == "fixed":
+        return (relative * top).round().to(torch.int64)
+    return (top + relative.log2().round()).clamp(min=0).to(torch.int64)
 
 
 def selector_of(method: Method) -> Selector:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from sw.activations import DTYPES
 from sw.criteria import CRITERIA, sequence_scales
 from sw.masks import masked
 from sw.method import Method
@@ -111,6 +112,11 @@ class Sparsifier:
             and method.scaling == "none"
         )
 
+    def number_type(self, dtype: torch.dtype) -> torch.dtype:
+        """Type of the shift: that of the activations, or where it is one the hardware's."""
+        method = self.method
+        return DTYPES.get(method.dtype, dtype) if method.exact == "hw" else dtype
+
     def acts(self, x: torch.Tensor) -> bool:
         """Whether the method acts on this call: on prefill, on decoding, on both."""
         # Experts without a token are called all the same.
@@ -156,7 +162,8 @@ class Sparsifier:
         weight_max: torch.Tensor | None,
     ) -> Sparse:
         scaling = None
-        source = x
+        # What hardware reads is rounded to its format, and so is its shift.
+        source = x.to(self.number_type(x.dtype))
         if weight_max is not None:
             scaling = self._scaling(x, input_max, weight_max)
             source = x / scaling.to(x.dtype)
@@ -171,6 +178,7 @@ class Sparsifier:
         if self.method.shift in ("d-pts-mean", "d-pts-median"):
             eta = token_shift(source, "mean" if self.method.shift == "d-pts-mean" else "median")
         d, mask = self._select(source, scale, shift if eta is None else eta)
+        d = d.to(x.dtype)
         kept = masked(d, mask)
         factor = variance_factor(d, kept) if self.method.var else None
         if scaling is not None and eta is None and shift is None:
@@ -308,8 +316,11 @@ class SparseLinear(torch.nn.Module):
         terms = [self.constants.get("bias")]
         shift = self.constants.get("shift")
         if shift is not None:
-            # As it is subtracted: rounded to the type of the activations.
-            eta = shift.to(self.weight.dtype).float().expand(self.in_features)
+            # As it is subtracted: rounded.
+            sparsifier = self.sparsifier
+            dtype = self.weight.dtype
+            number_type = dtype if sparsifier is None else sparsifier.number_type(dtype)
+            eta = shift.to(number_type).float().expand(self.in_features)
             if scaling is not None:
                 eta = eta * scaling
             terms.append(_linear(eta, self.matrix.float()))

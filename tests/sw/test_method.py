@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hw.config import UnitConfig
 from sw.criteria import CRITERIA
 from sw.errors import InputError
 from sw.linears import PROJECTIONS
@@ -31,6 +32,7 @@ CANONICAL = [
     "2:4,weights=wt,linears=gate+up,skip-layers=0+29",
     "16:32,exact=hw",
     "16:32,var,exact=hw,dtype=fp16,score-bits=8",
+    "8:16,criterion=amber,shift=s-pts,exact=hw,scale-format=bf16",
     "8:16,linears=model.layers.*.fc1",
     "dense,skip-layers=3",
 ]
@@ -81,7 +83,26 @@ def test_values() -> None:
     assert Method.parse("dense") == Method()
     assert Method.parse("unstructured=0.9").pattern == Fraction(9, 10)
     assert Method().linears == PROJECTIONS
-    assert Method.parse("8:16,exact=hw,dtype=int8,score-bits=6").unit_config().score_bits == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "unit"),
+    [
+        ("8:16", {}),
+        ("8:16,dtype=int8,score-bits=6", {"dtype": "int8", "score_bits": 6}),
+        ("8:16,criterion=amber", {"criterion": "scaled", "scale_format": "u8"}),
+        ("8:16,criterion=clact,scale-format=pow2", {"criterion": "scaled", "scale_format": "pow2"}),
+        ("8:16,shift=d-pts-mean", {"shift": "token"}),
+        ("8:16,shift=d-pts-median,dtype=fp16", {"shift": "token", "dtype": "fp16"}),
+        ("8:16,shift=s-pts", {"shift": "static"}),
+        ("8:16,shift=s-pts-channel", {"shift": "lane"}),
+        ("8:16,shift=l-pts", {"shift": "lane"}),
+        ("8:16,shift=l-pts-bias,var,ls=none", {}),
+    ],
+)
+def test_unit(text: str, unit: dict[str, Any]) -> None:
+    expected = UnitConfig(n=8, m=16, unit="selector", **unit)
+    assert Method.parse(f"{text},exact=hw").unit_config() == expected
 
 
 @st.composite
@@ -123,8 +144,8 @@ def test_text_of_a_linear_leaves_out_where_and_when() -> None:
 
 
 OPTIONS = (
-    "criterion, shift, var, ls, low-rank, scaling, weights, exact, dtype, score-bits, phase,"
-    " linears, skip-layers"
+    "criterion, shift, var, ls, low-rank, scaling, weights, exact, dtype, score-bits,"
+    " scale-format, phase, linears, skip-layers"
 )
 WRONG = [
     ("", "method must begin with dense, N:M or unstructured=RATIO, not ''"),
@@ -191,9 +212,15 @@ WRONG = [
     ("2:4,dtype=fp16", "dtype must stand with exact=hw, not without (dtype=fp16)"),
     ("2:4,score-bits=8", "score-bits must stand with exact=hw, not without (score-bits=8)"),
     ("unstructured=0.5,exact=hw", "exact=hw must have a pattern N:M, not unstructured=0.5"),
-    ("2:4,exact=hw,criterion=amber", "exact=hw must have criterion act, not amber"),
-    ("2:4,exact=hw,shift=s-pts", "exact=hw must have shift none, not s-pts"),
-    ("2:4,exact=hw,scaling", "exact=hw must have scaling none, not dynamic"),
+    ("2:4,scale-format=u4", "scale-format must stand with exact=hw, not without (scale-format=u4)"),
+    ("2:4,exact=hw,scaling", "exact=hw must stand without scaling, not with dynamic"),
+    ("2:4,exact=hw,shift=d-pts-mean,dtype=int8",
+     "exact=hw must have dtype bf16 or fp16 with a shift, not int8 (the scale of each token would"
+     " change the shift)"),
+    ("2:4,exact=hw,scale-format=bf16",
+     "scale-format must stand with scales, not with criterion=act"),
+    ("2:4,exact=hw,criterion=amber,scale-format=u40",
+     "scale-format must be one of u1 to u32, pow2, bf16, not 'u40'"),
     ("2:4,exact=hw,dtype=fp32",
      "dtype must be one of int4, int8, int16, fp16, bf16, fp8_e4m3, fp8_e5m2, not 'fp32'"),
     ("2:4,exact=hw,score-bits=16",

@@ -4,9 +4,10 @@ from fractions import Fraction
 import pytest
 import torch
 
+from hw.score_formats import scale_format_of
 from sw.errors import InputError
 from sw.method import Method
-from sw.selectors import FloatSelector, HardwareSelector, selector_of
+from sw.selectors import FloatSelector, HardwareSelector, scale_codes, selector_of
 from tests.sw.naive_linear import keep
 
 TOKENS, FEATURES = 5, 20
@@ -87,11 +88,85 @@ def test_act_is_the_same_in_both() -> None:
     assert torch.equal(*masks)
 
 
-def test_hardware_has_no_scale_and_no_shift() -> None:
-    for scale, shift in ((torch.ones(4), None), (None, torch.ones(4))):
-        with pytest.raises(InputError) as caught:
-            hardware("2:4")(torch.ones(1, 4), scale, shift)
-        assert str(caught.value) == "exact=hw must have criterion act without shift, not others"
+def bf16_of(exact: Fraction) -> float:
+    """Rounded to nearest, ties to even; not beyond the normal numbers."""
+    if exact == 0:
+        return 0.0
+    place = Fraction(2) ** (math.frexp(float(abs(exact)))[1] - 8)
+    return float(round(exact / place) * place)
+
+
+@pytest.mark.parametrize(
+    ("text", "shift"),
+    [
+        ("static", torch.tensor(0.3)),
+        ("token", random(TOKENS, 1).bfloat16()),
+        ("lane", random(FEATURES) / 4),
+    ],
+)
+@pytest.mark.parametrize("scale_format", [None, "u8", "u3", "pow2", "bf16"])
+def test_hardware_with_shift_and_scale(
+    text: str, shift: torch.Tensor, scale_format: str | None
+) -> None:
+    names = {"static": "s-pts", "token": "d-pts-mean", "lane": "s-pts-channel"}
+    method = f"8:16,shift={names[text]}"
+    scale = None
+    if scale_format is not None:
+        method += f",criterion=amber,scale-format={scale_format}"
+        scale = torch.rand(FEATURES, generator=torch.Generator().manual_seed(4)) * 3
+    x = random(TOKENS, FEATURES).bfloat16()
+    d, mask = hardware(method)(x, scale, shift)
+    every = shift.bfloat16().expand(TOKENS, FEATURES).tolist()
+    expected = [
+        [bf16_of(Fraction(a) - Fraction(b)) for a, b in zip(*rows, strict=True)]
+        for rows in zip(x.tolist(), every, strict=True)
+    ]
+    assert d.dtype == torch.bfloat16
+    assert d.tolist() == expected
+    factors = [Fraction(1)] * FEATURES
+    if scale is not None and scale_format is not None:
+        factors = [scale_of(one, scale.tolist(), scale_format) for one in scale.tolist()]
+    rows = [[abs(Fraction(a)) * b for a, b in zip(row, factors, strict=True)] for row in expected]
+    assert mask.tolist() == [keep(row, (8, 16)) for row in rows]
+
+
+def scale_of(scale: float, row: list[float], scale_format: str) -> Fraction:
+    """The number that stands for a scale, up to what all of a row share."""
+    if scale_format == "bf16":
+        return Fraction(bf16_of(Fraction(scale)))
+    if scale_format == "pow2":
+        return Fraction(2) ** max(0, 15 + round(math.log2(scale / max(row))))
+    return Fraction(round(Fraction(scale) / Fraction(max(row)) * (2 ** int(scale_format[1:]) - 1)))
+
+
+@pytest.mark.parametrize(
+    ("name", "codes"),
+    [
+        ("u8", [0, 255, 128, 1, 0]),
+        ("u1", [0, 1, 1, 0, 0]),
+        ("pow2", [0, 15, 14, 7, 0]),
+        # 128 / 255 is a little nearer to 129 / 256 than to 1 / 2; 2**-140 vanishes.
+        ("bf16", [0, 0x3F80, 0x3F01, 0x3B80, 0]),
+    ],
+)
+def test_scale_codes_by_hand(name: str, codes: list[int]) -> None:
+    scale = torch.tensor([0.0, 1.0, 128 / 255, 2**-8, 2**-140])
+    scale_format = scale_format_of(name)
+    assert scale_format is not None
+    assert scale_codes(scale, scale_format).tolist() == codes
+    # Rows know nothing of each other, and a common factor nothing changes but bf16.
+    if name != "bf16":
+        both = torch.stack([scale, scale * 1000])
+        assert scale_codes(both, scale_format).tolist() == [codes, codes]
+    zeros = scale_codes(torch.zeros(3), scale_format).tolist()
+    assert zeros == [0, 0, 0]
+
+
+def test_largest_scale_in_bf16() -> None:
+    scale_format = scale_format_of("bf16")
+    assert scale_format is not None
+    largest = torch.tensor([torch.finfo(torch.float32).max])
+    assert scale_codes(largest, scale_format).tolist() == [0x7F7F]
 
 
 @pytest.mark.parametrize("text", ["dense", "2:4,weights=wt"])

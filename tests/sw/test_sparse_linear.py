@@ -396,6 +396,51 @@ def test_constants_stay_fp32() -> None:
     assert error.median() < 0.05
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "8:16,shift=d-pts-mean,var",
+        "8:16,shift=d-pts-median,criterion=amber",
+        "8:16,shift=s-pts,criterion=clact,ls",
+        "8:16,shift=l-pts,var",
+    ],
+)
+def test_exact_hw_of_what_needs_no_rounding_is_the_definition(text: str) -> None:
+    # Numbers of few bits, whose means and shifts are numbers of bf16.
+    generator = torch.Generator().manual_seed(5)
+    x = torch.randint(-8, 9, (2, TOKENS, FEATURES), generator=generator) / 4
+    x[..., -1] -= x.sum(-1) % 5
+    linear = make(f"{text},exact=hw" + (",scale-format=bf16" if "criterion" in text else ""))
+    for role in linear.constants.keys() & {"shift", "scale"}:
+        linear.constants[role] = (linear.constants[role] * 8).round() / 8
+    linear.freeze()
+    exact = SparseLinear(
+        linear.weight,
+        linear.bias,
+        sparsifier=Sparsifier(Method.parse(text), Call()),
+        constants=linear.constants,
+    )
+    with torch.no_grad():
+        if "clact" not in text:
+            torch.testing.assert_close(linear(x), exact(x))
+        else:
+            # Scales of the sequence are rounded: nearly all masks are the same.
+            assert (linear(x) - exact(x)).abs().median() < 1e-3
+
+
+def test_exact_hw_shift_is_rounded_everywhere() -> None:
+    # All is kept: the shift that returns behind the product is the one that was subtracted.
+    linear = make("16:16,shift=s-pts-channel,exact=hw")
+    linear.constants["shift"] = random(11, FEATURES) * 100
+    linear.freeze()
+    x = (random(3, 2, TOKENS, FEATURES) * 8).bfloat16().float()
+    eta = linear.constants["shift"].bfloat16()
+    with torch.no_grad():
+        d = (x.bfloat16() - eta).float()
+        expected = torch.nn.functional.linear(d + eta.float(), linear.weight, linear.bias)
+        torch.testing.assert_close(linear(x), expected, atol=1e-3, rtol=1e-4)
+
+
 def test_exact_hw_passes_gradients() -> None:
     x = random(3, TOKENS, FEATURES).requires_grad_()
     make("8:16,exact=hw")(x).sum().backward()
