@@ -14,6 +14,7 @@ from hw.parameters import (
     GOALS,
     LAYOUTS,
     MAX_ACC_WIDTH,
+    MAX_ALIGN_BITS,
     MAX_M,
     MAX_PIPELINE,
     METADATA,
@@ -21,11 +22,13 @@ from hw.parameters import (
     OVERFLOWS,
     PACKING_UNITS,
     PARAMETERS,
+    REDUCING_UNITS,
     RUN_TIME_SELECTOR,
     SELECTING_UNITS,
     SELECTORS,
     SHIFTED,
     SHIFTS,
+    STATISTICS_WIDTHS,
     UNITS,
     WORDS,
     ConfigError,
@@ -41,9 +44,11 @@ __all__ = [
     "METADATA",
     "OVERFLOWS",
     "PACKING_UNITS",
+    "REDUCING_UNITS",
     "SELECTORS",
     "SHIFTED",
     "SHIFTS",
+    "STATISTICS_WIDTHS",
     "UNITS",
     "WORDS",
     "ConfigError",
@@ -158,6 +163,9 @@ class UnitConfig:
     overflow
         ``wrap``: the accumulator counts modulo 2**acc_width; ``saturate``: it is limited to its
         range after each group.
+    align_bits
+        Bits that hold the largest term of a floating-point sum: what is below them falls off
+        (`sw.aligned_sum`).
     check
         Whether a PE looks for illegal metadata; without, it trusts it and `o_error` is 0.
     name
@@ -193,13 +201,14 @@ class UnitConfig:
     weight_dtype: str | None = None
     acc_width: int = 32
     overflow: str = "wrap"
+    align_bits: int = 24
     check: bool = True
     name: str | None = None
 
     def __post_init__(self) -> None:
         if self.flexible is not None:
             self._set_flexible()
-        integers = ["n", "m", "acc_width", "word"]
+        integers = ["n", "m", "acc_width", "word", "align_bits"]
         if self.pipeline != "auto":
             integers.append("pipeline")
         if self.score_bits is not None:
@@ -230,6 +239,10 @@ class UnitConfig:
         self._check_scores()
         self._check_run_time()
         self._check_serial()
+        if self.unit == "statistics" and self.format.kind == "float":
+            squares = 2 * self.format.significand_width
+            where = f" in statistics of {self.dtype}"
+            self._check_range("align_bits", squares, MAX_ALIGN_BITS, where)
         if self.unit == "pe":
             self._check_choice("dtype", INTEGER_FORMATS, " in a pe")
             if self.weight_dtype is not None:
@@ -295,8 +308,6 @@ class UnitConfig:
                 if getattr(self, parameter) != value:
                     rule = f"must be {value} in a unit other than {units}, not"
                     raise ConfigError(parameter, f"{rule} {getattr(self, parameter)!r}")
-        if self.shift in SHIFTED:
-            self._check_choice("dtype", INTEGER_FORMATS, " with a shift")
         if self.residual and self.unit != "sparsifier":
             raise ConfigError("residual", f"must go with unit sparsifier, not {self.unit!r}")
         if self.criterion != "scaled" and self.scale_format is not None:
@@ -338,6 +349,8 @@ class UnitConfig:
             self._check_packed()
         elif self.unit == "pe":
             self._check_range("pipeline", 1, MAX_PIPELINE, " in a pe, whose accumulator is a stage")
+        elif self.unit == "statistics":
+            self._check_range("pipeline", 1, MAX_PIPELINE, " in statistics, whose sums are a stage")
         else:
             self._check_range("pipeline", 0, MAX_PIPELINE)
 
@@ -511,6 +524,9 @@ class UnitConfig:
             resolved |= {"n": self.n, "m": self.m}
         for parameter in PARAMETERS[self.unit]:
             # What changes the function only where it is asked for.
+            if parameter == "align_bits" and self.format.kind == "int":
+                # Sums of integers are exact.
+                continue
             if parameter in OPTIONAL and getattr(self, parameter) == defaults[parameter]:
                 continue
             resolved[parameter] = getattr(self, parameter)

@@ -34,6 +34,7 @@ _PROG = "python -m hw.generate"
 _ONLY = {
     **dict.fromkeys(("weight_dtype", "acc_width", "overflow", "check"), "pe"),
     **dict.fromkeys(("word", "layout"), "packer or unpacker"),
+    "align_bits": "statistics",
 }
 
 
@@ -102,6 +103,12 @@ def _parser() -> CommandParser:
     add("--weight-dtype", help=f"pe: {', '.join(INTEGER_FORMATS)} (default: as --dtype)")
     add("--acc-width", type=int, metavar="BITS", help="pe: accumulator (default: 32)")
     add("--overflow", help=f"pe: {', '.join(OVERFLOWS)} (default: wrap)")
+    add(
+        "--align-bits",
+        type=int,
+        metavar="BITS",
+        help="statistics: bits of the largest term of a floating-point sum (default: 24)",
+    )
     add("--check", choices=("on", "off"), help="pe: look for illegal metadata (default: on)")
     add("--name", help="name of the top module and of the files")
     add("-o", "--output", type=Path, metavar="FOLDER", help="folder of the files (default: build)")

@@ -5,6 +5,7 @@ __all__ = [
     "GOALS",
     "LAYOUTS",
     "MAX_ACC_WIDTH",
+    "MAX_ALIGN_BITS",
     "MAX_M",
     "MAX_PIPELINE",
     "METADATA",
@@ -12,11 +13,13 @@ __all__ = [
     "OVERFLOWS",
     "PACKING_UNITS",
     "PARAMETERS",
+    "REDUCING_UNITS",
     "RUN_TIME_SELECTOR",
     "SELECTING_UNITS",
     "SELECTORS",
     "SHIFTED",
     "SHIFTS",
+    "STATISTICS_WIDTHS",
     "UNITS",
     "WORDS",
     "ConfigError",
@@ -32,6 +35,7 @@ UNITS: dict[str, str] = {
     "packer": "packed activations and metadata to words without gaps",
     "unpacker": "words without gaps back to packed activations and metadata",
     "pe": "sparse dot product of packed activations with dense weights",
+    "statistics": "sum, sum of squares and maximum of a token, all of it and what is kept",
 }
 
 #: Architectures of the top-N-of-M selector, all with the same function.
@@ -62,6 +66,9 @@ SHIFTED = SHIFTS[1:]
 #: Units with a packed stream.  Their buffer is their only register stage.
 PACKING_UNITS = ("packer", "unpacker")
 
+#: Units that give one result for all groups up to one with `i_last`.
+REDUCING_UNITS = ("pe", "statistics")
+
 #: What `selector="auto"` aims at.
 GOALS: tuple[str, ...] = ("area", "delay", "density")
 
@@ -81,6 +88,12 @@ MAX_M = 64
 MAX_PIPELINE = 32
 MAX_ACC_WIDTH = 64
 
+#: Bits of the exact sums of a token of integers, and of their squares.
+STATISTICS_WIDTHS = (32, 48)
+
+#: Bits to which floating-point sums are aligned, at most.
+MAX_ALIGN_BITS = 40
+
 #: Parameters that shape each unit, in the order of the canonical command.
 PARAMETERS: dict[str, tuple[str, ...]] = {
     "sparsifier": (
@@ -99,6 +112,7 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "pe": (
         "dtype", "weight_dtype", "metadata", "acc_width", "overflow", "check", "pipeline",
     ),
+    "statistics": ("dtype", "align_bits", "pipeline"),
 }  # fmt: skip
 
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from hw.config import PACKING_UNITS, SHIFTS, UnitConfig
+from hw.config import PACKING_UNITS, SHIFTS, STATISTICS_WIDTHS, UnitConfig
+from hw.formats import FP32
 
 __all__ = [
     "Field",
@@ -84,11 +85,26 @@ def _fields(config: UnitConfig) -> dict[str, Field]:
         "last": Field("last", 1, 1, "bit"),
         "error": Field("error", 1, 1, "bit"),
         "sum": Field("sum", 1, config.acc_width, "signed"),
+        **_statistics(config),
         "meta_data": word,
         "meta_bytes": byte_count,
         "meta_last": Field("last", 1, 1, "bit"),
         "bytes": byte_count,
     }
+
+
+def _statistics(config: UnitConfig) -> dict[str, Field]:
+    """Results of the unit of that name."""
+    if config.unit != "statistics":
+        return {}
+    result = {"max": Field("max", 1, config.format.key_width, "unsigned")}
+    kinds = ("signed", "unsigned")
+    for name, width, kind in zip(("sum", "squares"), STATISTICS_WIDTHS, kinds, strict=True):
+        is_float = config.format.kind == "float"
+        result[name] = Field(
+            name, 1, FP32.width if is_float else width, FP32.name if is_float else kind
+        )
+    return result | {f"kept_{name}": field for name, field in result.items()}
 
 
 def _scale(config: UnitConfig) -> Field:
@@ -126,6 +142,10 @@ _PAYLOADS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "packer": (("values", "meta", "last"), ("data", "bytes", "last")),
     "unpacker": (("data", "bytes", "last"), ("values", "meta", "last")),
     "pe": (("values", "meta", "weights", "last"), ("sum", "error")),
+    "statistics": (
+        ("data", "mask", "last"),
+        ("sum", "squares", "max", "kept_sum", "kept_squares", "kept_max"),
+    ),
 }
 
 

@@ -148,15 +148,17 @@ def _at_run_time(unit: str) -> list[UnitConfig]:
 #: Format, scale format, shift, register stages, pattern of units with scores of their own.
 _SCORES = (
     ("bf16", "u8", "none", 1, _USUAL),
-    ("bf16", "bf16", "none", 6, _USUAL),
+    ("bf16", "bf16", "lane", 6, _USUAL),
+    ("bf16", None, "static", 1, _USUAL),
+    ("fp16", None, "lane", 3, _SMALL),
     ("bf16", "pow2", "none", 0, _SMALL),
     ("int8", "u8", "token", 2, _USUAL),
     ("int8", "pow2", "none", 1, _SMALL),
     ("int8", "bf16", "none", 3, _SMALL),
     ("fp16", "u5", "none", 2, _SMALL),
-    ("fp8_e4m3", "u8", "none", 0, _SMALL),
+    ("fp8_e4m3", "u8", "token", 0, _SMALL),
     ("fp8_e4m3", "bf16", "none", 1, _SMALL),
-    ("fp8_e5m2", "u32", "none", 4, _SMALL),
+    ("fp8_e5m2", "u32", "static", 4, _SMALL),
     ("int4", "u1", "lane", 0, _SMALL),
     ("int16", "u13", "static", 5, _SMALL),
 )
@@ -185,7 +187,7 @@ def _scored(unit: str) -> list[UnitConfig]:
         ),
         _config(_SMALL, **scaled, selector="selection_network", pipeline=2),
         UnitConfig(flexible=FLEXIBLE[1], **scaled, dtype="int8", shift="lane"),
-        UnitConfig(n=1, m=7, n_runtime=True, **scaled, dtype="int4", shift="static"),
+        UnitConfig(n=1, m=7, n_runtime=True, **scaled, dtype="fp8_e5m2", shift="static"),
     ]  # fmt: skip
 
 
@@ -198,7 +200,7 @@ def _residuals() -> list[UnitConfig]:
         ),
         *(_config(_USUAL, **common, pipeline=stages) for stages in (0, 3)),
         _config(_SMALL, **common, selector="threshold_serial", dtype="int4", pipeline=1),
-        _config(_SMALL, **common, dtype="int8", shift="token", criterion="scaled", pipeline=3),
+        _config(_SMALL, **common, shift="token", criterion="scaled", pipeline=3),
         UnitConfig(flexible=FLEXIBLE[2], **common, dtype="int8"),
         UnitConfig(flexible=FLEXIBLE[1], **common, dtype="int8", metadata="index", pipeline=2),
         UnitConfig(n=1, m=7, n_runtime=True, **common, dtype="int4"),
@@ -309,6 +311,26 @@ def _pes() -> list[UnitConfig]:
     ]  # fmt: skip
 
 
+def _statistics() -> list[UnitConfig]:
+    common: dict[str, Any] = {"unit": "statistics"}
+    return [
+        *(
+            _config(pattern, **common, dtype=dtype, pipeline=stages)
+            for dtype, pattern, stages in (
+                ("bf16", _USUAL, 1),
+                ("bf16", _SMALL, 6),
+                ("fp16", _SMALL, 3),
+                ("fp8_e4m3", _USUAL, 2),
+                ("fp8_e5m2", (1, 2), 4),
+                ("int8", _USUAL, 1),
+                ("int16", _SMALL, 2),
+                ("int4", (5, 5), 3),
+            )
+        ),
+        *(_config(_SMALL, **common, align_bits=bits, pipeline=2) for bits in (16, 31, 40)),
+    ]
+
+
 def configurations(unit: str) -> list[UnitConfig]:
     """The configurations in which a unit is tested."""
     if unit in ("encoder", "decoder"):
@@ -317,7 +339,12 @@ def configurations(unit: str) -> list[UnitConfig]:
         return _decompressors()
     if unit in ("packer", "unpacker"):
         return _packers(unit)
-    return {"sparsifier": _sparsifiers, "selector": _selectors, "pe": _pes}[unit]()
+    return {
+        "sparsifier": _sparsifiers,
+        "selector": _selectors,
+        "pe": _pes,
+        "statistics": _statistics,
+    }[unit]()
 
 
 def counts_for(config: UnitConfig) -> tuple[dict[str, int], dict[str, int]]:

@@ -209,6 +209,10 @@ def stimuli(
             ),
             "n": torch.randint(1 << config.m.bit_length(), (len(data), 1), generator=generator),
         }
+    if config.unit == "statistics":
+        data = _data(config, kind, count, generator, captured)
+        mask = torch.randint(2, data.shape, generator=generator)
+        return {"data": data, "mask": mask, "last": _ends(len(data), 8, generator)}
     if config.unit == "encoder":
         return {"mask": _masks(config, kind, count, generator, captured).to(torch.int64)}
     if config.unit in ("packer", "unpacker"):

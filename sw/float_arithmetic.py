@@ -16,7 +16,7 @@ import torch
 from hw.formats import FORMATS, NumberFormat
 from sw.codes import magnitude_keys, signed
 
-__all__ = ["add", "integer_to_float", "multiply", "subtract_shift"]
+__all__ = ["add", "integer_to_float", "multiply", "scaled_to_float", "subtract_shift"]
 
 
 @dataclass(frozen=True)
@@ -117,6 +117,28 @@ def integer_to_float(integers: torch.Tensor, number_format: NumberFormat) -> tor
     ValueError
         The format is none of floating-point numbers.
     """
+    return scaled_to_float(integers, torch.zeros_like(integers), number_format)
+
+
+def scaled_to_float(
+    integers: torch.Tensor, exponent: torch.Tensor, number_format: NumberFormat
+) -> torch.Tensor:
+    """Codes of ``integers * 2**exponent``, rounded once: int64, same shape.  0 gives +0.
+
+    Parameters
+    ----------
+    integers, exponent
+        Any int64; exponents of less than 2**60.
+    number_format
+        Float format of the result.
+
+    Raises
+    ------
+    TypeError
+        The integers are not int64.
+    ValueError
+        The format is none of floating-point numbers.
+    """
     _check(number_format, integers)
     # Of very large ones the low bits only matter as something other than 0, and an integer of as
     # many bits as float64 holds keeps more than any format here.
@@ -124,7 +146,7 @@ def integer_to_float(integers: torch.Tensor, number_format: NumberFormat) -> tor
     is_large = (integers >= 1 << 52) | (integers <= -(1 << 52))
     shortened = (integers >> low) | ((integers & ((1 << low) - 1)) != 0).to(torch.int64)
     number = torch.where(is_large, shortened, integers)
-    exponent = torch.where(is_large, low, 0) - number_format.smallest_exponent
+    exponent = exponent + torch.where(is_large, low, 0) - number_format.smallest_exponent
     return _round(integers < 0, number.abs(), exponent, number_format)
 
 

@@ -15,6 +15,7 @@ from sw.float_arithmetic import subtract_shift
 from sw.metadata import decode, encode
 from sw.packed import PackedFormat
 from sw.packing import pack, unpack
+from sw.reductions import equal_reductions, reduction_count
 from sw.run_time import (
     any_rank,
     code_bits,
@@ -25,6 +26,7 @@ from sw.run_time import (
 )
 from sw.scores import exact_scores
 from sw.selection import select
+from sw.token_statistics import token_statistics
 from sw.word_stream import pack_words, unpack_words
 
 __all__ = ["Payload", "scores", "sparsify", "unit_model"]
@@ -147,14 +149,10 @@ def _pe(config: UnitConfig, inputs: Payload) -> Payload:
     dots = group_dot_product(values, mask, weights)
     if not config.check:
         error = torch.zeros_like(error)
-    ends = inputs["last"].flatten().nonzero().flatten() + 1
-    starts = torch.cat([ends.new_zeros(1), ends[:-1]])
-    lengths = ends - starts
-    sums, errors = torch.zeros_like(ends), torch.zeros_like(ends)
-    # Reductions of one length at a time.
-    for length in lengths.unique().tolist():
-        chosen = (lengths == length).nonzero().flatten()
-        groups = starts[chosen].unsqueeze(-1) + torch.arange(length, device=starts.device)
+    count = reduction_count(inputs["last"])
+    sums = torch.zeros(count, dtype=torch.int64, device=values.device)
+    errors = torch.zeros_like(sums)
+    for chosen, groups in equal_reductions(inputs["last"]):
         total, failed = accumulate(
             dots[groups], error[groups], acc_width=config.acc_width, overflow=config.overflow
         )
@@ -162,6 +160,10 @@ def _pe(config: UnitConfig, inputs: Payload) -> Payload:
     if config.acc_width < 64:
         sums &= (1 << config.acc_width) - 1
     return {"sum": sums.unsqueeze(-1), "error": errors.unsqueeze(-1)}
+
+
+def _statistics(config: UnitConfig, inputs: Payload) -> Payload:
+    return token_statistics(config, inputs["data"], inputs["mask"], inputs["last"])
 
 
 def _packed(config: UnitConfig) -> PackedFormat:
@@ -201,15 +203,16 @@ _MODELS: dict[str, Callable[[UnitConfig, Payload], Payload]] = {
     "packer": _packer,
     "unpacker": _unpacker,
     "pe": _pe,
+    "statistics": _statistics,
 }
 
 
 def unit_model(config: UnitConfig) -> Callable[[Payload], Payload]:
     """The function of a unit on whole streams: input payload to output payload.
 
-    A PE starts from reset and gives one transfer a reduction, a packer a word and an unpacker a
-    group for so many bits; all other units one a transfer.  Where there are two streams the columns
-    of the second one are called ``meta_...``, and may have another length.
+    A PE starts from reset and gives one transfer a reduction, statistics one a token, a packer a
+    word and an unpacker a group for so many bits; all other units one a transfer.  Where there are
+    two streams the columns of the second one are called ``meta_...``, and may have another length.
     """
     model = _MODELS[config.unit]
     return lambda inputs: model(config, inputs)

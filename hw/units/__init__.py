@@ -12,6 +12,7 @@ from hw.units.packer import PackerUnit
 from hw.units.pe import PeUnit
 from hw.units.selector import selector_unit
 from hw.units.sparsifier import sparsifier_unit
+from hw.units.statistics import statistics_unit
 from hw.units.unpacker import UnpackerUnit
 
 __all__ = ["create_unit"]
@@ -25,6 +26,7 @@ _UNITS: dict[str, Callable[[UnitConfig], wiring.Component]] = {
     "packer": PackerUnit,
     "unpacker": UnpackerUnit,
     "pe": PeUnit,
+    "statistics": statistics_unit,
 }
 
 

@@ -1,9 +1,8 @@
 """What selector and sparsifier share: a selection between two streams."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from amaranth.hdl import Module
-from amaranth.lib import stream, wiring
+from amaranth.lib import wiring
 
 from hw.config import SHIFTED, UnitConfig
 from hw.pipeline import Pipeline, Step
@@ -12,6 +11,7 @@ from hw.scores import score_steps
 from hw.selectors import create_selector
 from hw.selectors.threshold_serial import ThresholdSerial
 from hw.shift import shift_steps
+from hw.units.chain import Chain
 from hw.units.serial import SerialUnit
 
 __all__ = ["selection_unit"]
@@ -71,37 +71,3 @@ def selection_unit(
             stages=config.stages,
         )
     return Chain(chain) if len(chain) > 1 else chain["unit"]
-
-
-class Chain(wiring.Component):
-    """Units behind each other.
-
-    Parameters
-    ----------
-    units
-        By the names that they have inside; the output payload of each is the input of the next.
-    """
-
-    def __init__(self, units: Mapping[str, wiring.Component]) -> None:
-        self._units = dict(units)
-        first, *_, last = units.values()
-        super().__init__({"i": first.signature.members["i"], "o": last.signature.members["o"]})
-
-    def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's signature
-        """The logic."""
-        m = Module()
-        source = self.i
-        for name, unit in self._units.items():
-            m.submodules[name] = unit
-            _connect(m, unit.i, source)
-            source = unit.o
-        _connect(m, self.o, source)
-        return m
-
-
-def _connect(m: Module, target: stream.Interface, source: stream.Interface) -> None:
-    m.d.comb += [
-        target.valid.eq(source.valid),
-        target.payload.eq(source.payload),
-        source.ready.eq(target.ready),
-    ]

@@ -11,6 +11,7 @@ import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, gather, with_timeout
 
+from hw.config import REDUCING_UNITS
 from hw.ports import input_payload, input_streams, output_streams
 from sim.bench.checker import Checker, Transfers
 from sim.bench.drivers import Sink, Source, no_stalls, random_stalls
@@ -169,7 +170,7 @@ async def without_stalls(dut: Any) -> None:
     assert gaps <= {config.initiation_interval}, (
         f"groups entered every {sorted(gaps)} cycles, not {config.initiation_interval}"
     )
-    if config.unit == "pe":
+    if config.unit in REDUCING_UNITS:
         last = list(input_payload(config)).index("last")
         entered = [
             cycle for cycle, word in zip(entered, bench.inputs.words, strict=True) if word[last]

@@ -32,7 +32,7 @@ PE = {"unit": "pe", "dtype": "int8"}
             {"unit": "sorter"},
             "unit",
             "must be one of sparsifier, selector, encoder, decoder, decompressor, packer, "
-            "unpacker, pe, not 'sorter'",
+            "unpacker, pe, statistics, not 'sorter'",
         ),
         (
             {"metadata": "rank"},
@@ -173,6 +173,21 @@ PE = {"unit": "pe", "dtype": "int8"}
             {"residual": True, "unit": "selector"},
             "residual",
             "must go with unit sparsifier, not 'selector'",
+        ),
+        (
+            {"unit": "statistics", "align_bits": 15},
+            "align_bits",
+            "must be between 16 and 40 in statistics of bf16, not 15",
+        ),
+        (
+            {"unit": "statistics", "align_bits": 41, "dtype": "fp16"},
+            "align_bits",
+            "must be between 22 and 40 in statistics of fp16, not 41",
+        ),
+        (
+            {"unit": "statistics", "pipeline": 0},
+            "pipeline",
+            "must be between 1 and 32 in statistics, whose sums are a stage, not 0",
         ),
         (
             {"pipeline": "auto", "unit": "encoder"},
@@ -331,6 +346,7 @@ def test_defaults_and_immutability():
         "weight_dtype": None,
         "acc_width": 32,
         "overflow": "wrap",
+        "align_bits": 24,
         "check": True,
         "name": None,
     }

@@ -1,0 +1,94 @@
+"""Golden model of floating-point sums as hardware adds them: aligned to a common exponent.
+
+Terms are exact numbers ``(-1)**negative * s * 2**x``, s below ``2**width``, x >= 0.  Groups of them
+are added one after another to an accumulator ``A * 2**E``, which starts as ``0 * 2**0``:
+
+- the group's exponent is ``e = max(x + width - bits, 0)`` with the largest x of a term other than
+  0, so that `bits` bits hold that term down to ``2**e``;
+- each term is cut, towards 0, to a multiple of ``2**e``, and the terms are added exactly, to
+  ``G * 2**e``;
+- with ``E' = max(E, e)``, ``A' = floor(A * 2**(E - E')) + floor(G * 2**(e - E'))``;
+- if ``A'`` has more than `bits` + ceil(log2 terms) bits and a sign, it is halved (floor), and
+  ``E'`` is one more.
+
+The terms of a group may stand in any order, groups may not.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from hw.formats import FP32
+from sw.float_arithmetic import scaled_to_float
+
+__all__ = ["Terms", "aligned_sum", "rounded_sum"]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Groups of terms: (reductions, groups, terms) each.
+
+    Parameters
+    ----------
+    negative, significand, exponent
+        Sign, s and x; int64 but for the sign.
+    width
+        Bits of a significand.
+    is_live
+        Which of them have a say in the group's exponent; None: those that are not 0.
+    """
+
+    negative: torch.Tensor
+    significand: torch.Tensor
+    exponent: torch.Tensor
+    width: int
+    is_live: torch.Tensor | None = None
+
+
+def aligned_sum(terms: Terms, bits: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """(A, E) after all groups of each reduction: int64 (reductions,) each.
+
+    Parameters
+    ----------
+    terms
+        The terms.
+    bits
+        Bits of the largest term that are kept, at least `terms.width`.
+    """
+    reductions, groups, count = terms.significand.shape
+    total = torch.zeros(reductions, dtype=torch.int64)
+    exponent = torch.zeros_like(total)
+    limit = 1 << (bits + (count - 1).bit_length())
+    is_live = terms.significand > 0 if terms.is_live is None else terms.is_live
+    largest = torch.where(is_live, terms.exponent, 0).amax(-1)
+    own = (largest + terms.width - bits).clamp(min=0)
+    places = terms.exponent - own.unsqueeze(-1)
+    # A term of 0 may have any exponent.
+    cut = _floor(terms.significand << places.clamp(0, bits), -places.clamp(max=0))
+    sums = torch.where(terms.negative.bool(), -cut, cut).sum(-1)
+    for group in range(groups):
+        added, own_exponent = sums[:, group], own[:, group]
+        common = torch.maximum(exponent, own_exponent)
+        total = _floor(total, common - exponent) + _floor(added, common - own_exponent)
+        overflows = ((total >= limit) | (total < -limit)).to(torch.int64)
+        total, exponent = total >> overflows, common + overflows
+    return total, exponent
+
+
+def _floor(number: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """floor(number / 2**places)."""
+    return number >> places.clamp(max=62)
+
+
+def rounded_sum(terms: Terms, bits: int, unit: int) -> torch.Tensor:
+    """The sums as codes of fp32, rounded once, to nearest, ties to even: int64 (reductions,).
+
+    Parameters
+    ----------
+    terms, bits
+        As in `aligned_sum`.
+    unit
+        log2 of what 2**0 is worth.
+    """
+    total, exponent = aligned_sum(terms, bits)
+    return scaled_to_float(total, exponent + unit, FP32)
