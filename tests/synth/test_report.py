@@ -175,12 +175,12 @@ def test_as_a_command(verilog, out):
         (
             "--units selektor",
             "argument --units: must be a list such as pe,decoder of sparsifier, selector, "
-            "encoder, decoder, decompressor, packer, unpacker, pe, not 'selektor'",
+            "encoder, decoder, decompressor, packer, unpacker, pe, statistics, not 'selektor'",
         ),
         (
             "--units pe,",
             "argument --units: must be a list such as pe,decoder of sparsifier, selector, "
-            "encoder, decoder, decompressor, packer, unpacker, pe, not 'pe,'",
+            "encoder, decoder, decompressor, packer, unpacker, pe, statistics, not 'pe,'",
         ),
         (
             "--patterns 8-16",
@@ -331,6 +331,7 @@ def test_every_unit_at_8_of_16(capsys, out):
         "packer",
         "unpacker",
         "pe",
+        "statistics",
     ]
     assert all(row["area"] > 0 for row in rows)
     areas_ = {row["parameters"]["unit"]: row["area"] for row in rows}
