@@ -165,7 +165,7 @@ class UnitConfig:
         range after each group.
     align_bits
         Bits that hold the largest term of a floating-point sum: what is below them falls off
-        (`sw.aligned_sum`).
+        (`sw.aligned_sum`).  None: in statistics 16, or those of a square if they are more.
     check
         Whether a PE looks for illegal metadata; without, it trusts it and `o_error` is 0.
     name
@@ -201,18 +201,17 @@ class UnitConfig:
     weight_dtype: str | None = None
     acc_width: int = 32
     overflow: str = "wrap"
-    align_bits: int = 24
+    align_bits: int | None = None
     check: bool = True
     name: str | None = None
 
     def __post_init__(self) -> None:
         if self.flexible is not None:
             self._set_flexible()
-        integers = ["n", "m", "acc_width", "word", "align_bits"]
+        integers = ["n", "m", "acc_width", "word"]
         if self.pipeline != "auto":
             integers.append("pipeline")
-        if self.score_bits is not None:
-            integers.append("score_bits")
+        integers += [p for p in ("score_bits", "align_bits") if getattr(self, p) is not None]
         for parameter in integers:
             object.__setattr__(self, parameter, _integer(parameter, getattr(self, parameter)))
         for parameter in ("check", "n_runtime", "input_register", "residual", "serial"):
@@ -239,10 +238,7 @@ class UnitConfig:
         self._check_scores()
         self._check_run_time()
         self._check_serial()
-        if self.unit == "statistics" and self.format.kind == "float":
-            squares = 2 * self.format.significand_width
-            where = f" in statistics of {self.dtype}"
-            self._check_range("align_bits", squares, MAX_ALIGN_BITS, where)
+        self._check_align_bits()
         if self.unit == "pe":
             self._check_choice("dtype", INTEGER_FORMATS, " in a pe")
             if self.weight_dtype is not None:
@@ -327,6 +323,15 @@ class UnitConfig:
             if self.scale is not None:
                 where += f" with a scale of {self.scale.name}"
             self._check_range("score_bits", 1, self.score.width, where)
+
+    def _check_align_bits(self) -> None:
+        if self.unit != "statistics" or self.format.kind == "int":
+            return
+        if self.align_bits is not None:
+            where = f" in statistics of {self.dtype}"
+            self._check_range(
+                "align_bits", 2 * self.format.significand_width, MAX_ALIGN_BITS, where
+            )
 
     def _check_serial(self) -> None:
         if not self.serial:
@@ -432,6 +437,13 @@ class UnitConfig:
         return self.score.width if self.score_bits is None else self.score_bits
 
     @property
+    def resolved_align_bits(self) -> int:
+        """`align_bits`, None resolved."""
+        if self.align_bits is not None:
+            return self.align_bits
+        return max(16, 2 * self.format.significand_width)
+
+    @property
     def residual_slots(self) -> int:
         """Dropped values that one transfer has room for."""
         return self.m - self.kept_counts[0]
@@ -530,6 +542,8 @@ class UnitConfig:
             if parameter in OPTIONAL and getattr(self, parameter) == defaults[parameter]:
                 continue
             resolved[parameter] = getattr(self, parameter)
+        if "align_bits" in resolved:
+            resolved["align_bits"] = self.resolved_align_bits
         if "selector" in resolved:
             resolved["selector"] = self.resolved_selector
         if "weight_dtype" in resolved:

@@ -107,7 +107,7 @@ def _parser() -> CommandParser:
         "--align-bits",
         type=int,
         metavar="BITS",
-        help="statistics: bits of the largest term of a floating-point sum (default: 24)",
+        help="statistics: bits of the largest term of a floating-point sum (default: 16 or more)",
     )
     add("--check", choices=("on", "off"), help="pe: look for illegal metadata (default: on)")
     add("--name", help="name of the top module and of the files")

@@ -79,8 +79,9 @@ def _float_sums(
     significand = torch.where(counted, significand, 0)
     numbers = Terms(negative, significand, exponent, width, is_live)
     squares = Terms(torch.zeros_like(negative), significand**2, 2 * exponent, 2 * width, is_live)
-    total = rounded_sum(numbers, config.align_bits, unit)
-    square_total = rounded_sum(squares, config.align_bits, 2 * unit)
+    bits = config.resolved_align_bits
+    total = rounded_sum(numbers, bits, unit)
+    square_total = rounded_sum(squares, bits, 2 * unit)
 
     def is_any(condition: torch.Tensor) -> torch.Tensor:
         return (counted & condition).flatten(1).any(-1)

@@ -207,13 +207,10 @@ class _FloatStatistics(Statistics):
         number_format = config.format
         width, largest = number_format.significand_width, number_format.largest_exponent
         #: By name: how the terms are added, and how much of its exponents a square is.
+        bits = config.resolved_align_bits
         self._sums = {
-            "sums": AlignedSum(
-                count=config.m, width=width, largest=largest, bits=config.align_bits
-            ),
-            "squares": AlignedSum(
-                count=config.m, width=2 * width, largest=2 * largest, bits=config.align_bits
-            ),
+            "sums": AlignedSum(count=config.m, width=width, largest=largest, bits=bits),
+            "squares": AlignedSum(count=config.m, width=2 * width, largest=2 * largest, bits=bits),
         }
 
     @property
@@ -324,7 +321,7 @@ class _FloatStatistics(Statistics):
             return result
 
         flags = ("nan", "above", "below")
-        bits = config.align_bits
+        bits = config.resolved_align_bits
         return [
             Step(
                 unpack,

@@ -346,7 +346,7 @@ def test_defaults_and_immutability():
         "weight_dtype": None,
         "acc_width": 32,
         "overflow": "wrap",
-        "align_bits": 24,
+        "align_bits": None,
         "check": True,
         "name": None,
     }
