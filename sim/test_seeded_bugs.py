@@ -25,30 +25,9 @@ from hw.metadata.run_time import run_time_index
 from hw.pipeline import Bundle, Step
 from hw.ranking import at_least
 from hw.slots import gather, scatter
-from sim.runner import BenchError, BenchResult
+from sim.seeded import Bench, emit_with, expect_failure
 
 pytestmark = pytest.mark.slow
-
-COUNTS = {"random": 100, "ties": 100, "corners": 100}
-STALLED = {"random": 60}
-
-Bench = Callable[..., BenchResult]
-
-
-def expect_failure(bench: Bench, config: UnitConfig, verilog: str, message: str) -> None:
-    """The correct unit passes, the broken one fails with that message."""
-    sound = emit(config).verilog
-    assert verilog != sound, "the bug is not in the Verilog"
-    with pytest.raises(BenchError, match=message):
-        bench(config, counts=COUNTS, stalled_counts=STALLED, verilog=verilog)
-
-
-def emit_with(
-    monkeypatch: pytest.MonkeyPatch, config: UnitConfig, place: object, name: str, bug: object
-) -> str:
-    with monkeypatch.context() as patch:
-        patch.setattr(place, name, bug)
-        return emit(config).verilog
 
 
 def test_tie_rule(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
