@@ -15,6 +15,7 @@ from hw.parameters import (
     LAYOUTS,
     MAX_ACC_WIDTH,
     MAX_ALIGN_BITS,
+    MAX_DEPTH,
     MAX_M,
     MAX_PIPELINE,
     METADATA,
@@ -29,6 +30,7 @@ from hw.parameters import (
     SHIFTED,
     SHIFTS,
     STATISTICS_WIDTHS,
+    TOKEN_COUNT_WIDTH,
     UNITS,
     WORDS,
     ConfigError,
@@ -49,6 +51,7 @@ __all__ = [
     "SHIFTED",
     "SHIFTS",
     "STATISTICS_WIDTHS",
+    "TOKEN_COUNT_WIDTH",
     "UNITS",
     "WORDS",
     "ConfigError",
@@ -125,7 +128,7 @@ class UnitConfig:
         next three.
     scale_format
         Format of the scales: ``u1`` to ``u32``, ``pow2``, ``bf16`` (`hw.score_formats`); None:
-        ``u8`` where there are scales.
+        ``u8`` where there are scales, as in a scale memory.
     shift
         Whether `i_shift` is subtracted from the activations before they are scored and packed, and
         what it is, one of `SHIFTS`: a number for all lanes, ``static`` or of each ``token``, or one
@@ -156,6 +159,8 @@ class UnitConfig:
         Bits of one word of a packed stream, one of `WORDS`.
     layout
         One of `LAYOUTS`: how a packed stream holds values and metadata.
+    depth
+        Words of the longest table that a scale memory holds.
     weight_dtype
         Number format of a PE's weights; None: the activations' format.
     acc_width
@@ -198,6 +203,7 @@ class UnitConfig:
     pipeline: int | str = 1
     word: int = 64
     layout: str = "interleaved"
+    depth: int = 256
     weight_dtype: str | None = None
     acc_width: int = 32
     overflow: str = "wrap"
@@ -208,7 +214,7 @@ class UnitConfig:
     def __post_init__(self) -> None:
         if self.flexible is not None:
             self._set_flexible()
-        integers = ["n", "m", "acc_width", "word"]
+        integers = ["n", "m", "acc_width", "word", "depth"]
         if self.pipeline != "auto":
             integers.append("pipeline")
         integers += [p for p in ("score_bits", "align_bits") if getattr(self, p) is not None]
@@ -235,6 +241,7 @@ class UnitConfig:
             raise ConfigError("word", f"must be one of {words}, not {self.word}")
         if self.weight_dtype is not None:
             self._check_choice("weight_dtype", FORMATS)
+        self._check_range("depth", 1, MAX_DEPTH)
         self._check_scores()
         self._check_run_time()
         self._check_serial()
@@ -306,11 +313,13 @@ class UnitConfig:
                     raise ConfigError(parameter, f"{rule} {getattr(self, parameter)!r}")
         if self.residual and self.unit != "sparsifier":
             raise ConfigError("residual", f"must go with unit sparsifier, not {self.unit!r}")
-        if self.criterion != "scaled" and self.scale_format is not None:
+        has_scales = self.criterion == "scaled" or self.unit == "scale_memory"
+        if not has_scales and self.scale_format is not None:
             raise ConfigError(
-                "scale_format", f"must go with criterion scaled, not {self.criterion!r}"
+                "scale_format",
+                f"must go with criterion scaled or unit scale_memory, not {self.criterion!r}",
             )
-        if self.criterion == "scaled":
+        if has_scales:
             name = "u8" if self.scale_format is None else self.scale_format
             if not isinstance(name, str):
                 raise TypeError(f"scale_format must be a string, not {name!r}")
@@ -352,6 +361,8 @@ class UnitConfig:
         if self.unit in PACKING_UNITS:
             self._check_range("pipeline", 1, 1, f" in a {self.unit}, whose buffer is the stage")
             self._check_packed()
+        elif self.unit == "scale_memory":
+            self._check_range("pipeline", 1, 1, " in a scale_memory, whose memory is the stage")
         elif self.unit == "pe":
             self._check_range("pipeline", 1, MAX_PIPELINE, " in a pe, whose accumulator is a stage")
         elif self.unit == "statistics":
@@ -508,8 +519,11 @@ class UnitConfig:
     def latency_cycles(self) -> int:
         """Cycles from the transfer at the input to the first cycle of the result at the output.
 
-        In a PE the input is the one with `i_last`.
+        In a PE the input is the one with `i_last`, in a scale memory the last word of a table.
         """
+        if self.unit == "scale_memory":
+            # Into the memory, and out of it.
+            return 2
         # The first register lets a serial selector begin after the transfer, not before it.
         return self.stages + (self.initiation_interval if self.input_register else 0)
 
@@ -557,7 +571,9 @@ class UnitConfig:
             return self.name
         pattern = [f"flex{self.m}"] if self.flexible else [self.n, self.m]
         parts: list[int | str] = ["nm", self.unit, *pattern]
-        if "dtype" in PARAMETERS[self.unit]:
+        if self.unit == "scale_memory":
+            parts.append(str(self.scale_format))
+        elif "dtype" in PARAMETERS[self.unit]:
             parts.append(self.dtype)
             if self.unit == "pe" and self.weight_format is not self.format:
                 parts.append(self.weight_format.name)

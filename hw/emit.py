@@ -1,10 +1,12 @@
 """From a configuration to Verilog text and its manifest."""
 
+import contextlib
 import json
 import re
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -96,11 +98,27 @@ class Top(wiring.Component):
         return m
 
 
+@contextlib.contextmanager
+def _memories_without_contents() -> Iterator[None]:
+    """Let memories hold nothing at power-up.
+
+    Amaranth has no such memories: it writes what each holds, zeros if nothing else, bit for bit,
+    which takes minutes for a large one and becomes a line of Verilog a word.
+    """
+    emit_memory = rtlil.ModuleEmitter.emit_memory
+    rtlil.ModuleEmitter.emit_memory = lambda *_: None
+    try:
+        yield
+    finally:
+        rtlil.ModuleEmitter.emit_memory = emit_memory
+
+
 def _convert(config: UnitConfig) -> tuple[str, str]:
     """Verilog of the top module without its banner, and the version of yosys in the banner."""
     top = Top(config)
     port_values = [getattr(top, port.name) for port in ports(config)]
-    text = rtlil.convert(top, name=config.top, ports=port_values, emit_src=False)
+    with _memories_without_contents():
+        text = rtlil.convert(top, name=config.top, ports=port_values, emit_src=False)
     # Amaranth names fields and nested modules with dots and numbers equal names with dollar signs;
     # Verilog would have to escape both.
     text = re.sub(r"\\[\w$.]+", lambda name: re.sub("[.$]", "_", name[0]), text)

@@ -35,6 +35,7 @@ _ONLY = {
     **dict.fromkeys(("weight_dtype", "acc_width", "overflow", "check"), "pe"),
     **dict.fromkeys(("word", "layout"), "packer or unpacker"),
     "align_bits": "statistics",
+    "depth": "scale_memory",
 }
 
 
@@ -66,7 +67,7 @@ def _parser() -> CommandParser:
     add(
         "--scale-format",
         metavar="FORMAT",
-        help=f"with --criterion scaled: {', '.join(SCALE_FORMATS)} (default: u8)",
+        help=f"scaled scores, scale_memory: {', '.join(SCALE_FORMATS)} (default: u8)",
     )
     add("--shift", help=f"what is subtracted first: {', '.join(SHIFTS)} (default: none)")
     add(
@@ -100,6 +101,7 @@ def _parser() -> CommandParser:
         help=f"packer, unpacker: {', '.join(map(str, WORDS))} (default: 64)",
     )
     add("--layout", help=f"packer, unpacker: {', '.join(LAYOUTS)} (default: interleaved)")
+    add("--depth", type=int, metavar="WORDS", help="scale_memory: longest table (default: 256)")
     add("--weight-dtype", help=f"pe: {', '.join(INTEGER_FORMATS)} (default: as --dtype)")
     add("--acc-width", type=int, metavar="BITS", help="pe: accumulator (default: 32)")
     add("--overflow", help=f"pe: {', '.join(OVERFLOWS)} (default: wrap)")

@@ -6,6 +6,7 @@ __all__ = [
     "LAYOUTS",
     "MAX_ACC_WIDTH",
     "MAX_ALIGN_BITS",
+    "MAX_DEPTH",
     "MAX_M",
     "MAX_PIPELINE",
     "METADATA",
@@ -20,6 +21,7 @@ __all__ = [
     "SHIFTED",
     "SHIFTS",
     "STATISTICS_WIDTHS",
+    "TOKEN_COUNT_WIDTH",
     "UNITS",
     "WORDS",
     "ConfigError",
@@ -36,6 +38,7 @@ UNITS: dict[str, str] = {
     "unpacker": "words without gaps back to packed activations and metadata",
     "pe": "sparse dot product of packed activations with dense weights",
     "statistics": "sum, sum of squares and maximum of a token, all of it and what is kept",
+    "scale_memory": "scales of a layer, again for every token",
 }
 
 #: Architectures of the top-N-of-M selector, all with the same function.
@@ -94,6 +97,12 @@ STATISTICS_WIDTHS = (32, 48)
 #: Bits to which floating-point sums are aligned, at most.
 MAX_ALIGN_BITS = 40
 
+#: Words of one table of a scale memory, at most.
+MAX_DEPTH = 65536
+
+#: Bits of the number of tokens that such a table serves.
+TOKEN_COUNT_WIDTH = 32
+
 #: Parameters that shape each unit, in the order of the canonical command.
 PARAMETERS: dict[str, tuple[str, ...]] = {
     "sparsifier": (
@@ -113,6 +122,7 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
         "dtype", "weight_dtype", "metadata", "acc_width", "overflow", "check", "pipeline",
     ),
     "statistics": ("dtype", "align_bits", "pipeline"),
+    "scale_memory": ("scale_format", "depth"),
 }  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from hw.config import PACKING_UNITS, SHIFTS, STATISTICS_WIDTHS, UnitConfig
+from hw.config import PACKING_UNITS, SHIFTS, STATISTICS_WIDTHS, TOKEN_COUNT_WIDTH, UnitConfig
 from hw.formats import FP32
 
 __all__ = [
@@ -83,6 +83,7 @@ def _fields(config: UnitConfig) -> dict[str, Field]:
         "weights": Field("lane", config.m, config.weight_format.width, config.weight_format.name),
         "meta": _metadata(config),
         "last": Field("last", 1, 1, "bit"),
+        "tokens": Field("tokens", 1, TOKEN_COUNT_WIDTH, "unsigned"),
         "error": Field("error", 1, 1, "bit"),
         "sum": Field("sum", 1, config.acc_width, "signed"),
         **_statistics(config),
@@ -146,6 +147,7 @@ _PAYLOADS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("data", "mask", "last"),
         ("sum", "squares", "max", "kept_sum", "kept_squares", "kept_max"),
     ),
+    "scale_memory": (("scale", "last", "tokens"), ("scale", "last")),
 }
 
 
@@ -157,7 +159,7 @@ def _payload(config: UnitConfig, names: Sequence[str]) -> dict[str, Field]:
 def input_payload(config: UnitConfig) -> dict[str, Field]:
     """Content of the input stream, by port name without ``i_``."""
     names = _PAYLOADS[config.unit][0]
-    if config.scale:
+    if config.criterion == "scaled":
         names += ("scale",)
     if config.shift != SHIFTS[0]:
         names += ("shift",)

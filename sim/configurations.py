@@ -331,6 +331,26 @@ def _statistics() -> list[UnitConfig]:
     ]
 
 
+def _scale_memories() -> list[UnitConfig]:
+    """Banks of one word, of many, and of numbers that are no power of two."""
+    return [
+        _config(pattern, unit="scale_memory", scale_format=scale, depth=depth)
+        for pattern, scale, depth in (
+            (_USUAL, "u8", 256),
+            (_USUAL, "u8", 1),
+            (_USUAL, "bf16", 37),
+            ((2, 4), "u8", 16),
+            ((4, 8), "u5", 6),
+            ((16, 32), "u8", 8),
+            (_SMALL, "pow2", 5),
+            (_SMALL, "u32", 2),
+            ((1, 2), "u1", 3),
+            ((1, 2), "pow2", 65536),
+            ((24, 48), "u13", 3),
+        )
+    ]
+
+
 def configurations(unit: str) -> list[UnitConfig]:
     """The configurations in which a unit is tested."""
     if unit in ("encoder", "decoder"):
@@ -344,6 +364,7 @@ def configurations(unit: str) -> list[UnitConfig]:
         "selector": _selectors,
         "pe": _pes,
         "statistics": _statistics,
+        "scale_memory": _scale_memories,
     }[unit]()
 
 
@@ -356,4 +377,7 @@ def counts_for(config: UnitConfig) -> tuple[dict[str, int], dict[str, int]]:
     if config.initiation_interval > 4:
         share //= 4
     whole = {"random": share, "ties": share, "corners": share, "captured": share}
+    if config.unit == "scale_memory":
+        # It takes no activations.
+        del whole["captured"]
     return whole, {kind: count // 5 for kind, count in whole.items()}

@@ -6,8 +6,9 @@ from math import comb
 
 import torch
 
-from hw.config import SHIFTED, UnitConfig
+from hw.config import SHIFTED, TOKEN_COUNT_WIDTH, UnitConfig
 from hw.formats import NumberFormat
+from hw.ports import input_payload
 from sw.activations import read_activations
 from sw.golden import Payload, sparsify, unit_model
 from sw.metadata import encode
@@ -127,6 +128,19 @@ def _ends(count: int, mean_length: int, generator: torch.Generator) -> torch.Ten
     return last
 
 
+def _scales(config: UnitConfig, kind: str, count: int, generator: torch.Generator) -> torch.Tensor:
+    """Codes of the scales of `count` groups (count, m)."""
+    limit = 1 << input_payload(config)["scale"].width
+    shape = (count, config.m)
+    if kind == "corners":
+        return _choice([0, 1, limit // 2, limit - 1], shape, generator)
+    scale = torch.randint(limit, shape, generator=generator)
+    if kind == "ties":
+        # Up to two scales a group.
+        return scale[:, :2].gather(-1, torch.randint(2, shape, generator=generator))
+    return scale
+
+
 def _scales_and_shift(
     config: UnitConfig, kind: str, data: torch.Tensor, generator: torch.Generator
 ) -> Payload:
@@ -134,16 +148,7 @@ def _scales_and_shift(
     result: Payload = {}
     count = len(data)
     if config.scale:
-        limit = 1 << config.scale.width
-        scale = torch.randint(limit, (count, config.m), generator=generator)
-        if kind == "ties":
-            # Up to two scales a group.
-            scale = scale[:, :2].gather(
-                -1, torch.randint(2, (count, config.m), generator=generator)
-            )
-        if kind == "corners":
-            scale = _choice([0, 1, limit // 2, limit - 1], (count, config.m), generator)
-        result["scale"] = scale
+        result["scale"] = _scales(config, kind, count, generator)
     if config.shift in SHIFTED:
         lanes = config.m if config.shift == "lane" else 1
         if kind == "corners":
@@ -176,6 +181,35 @@ def _packed_words(config: UnitConfig, groups: Payload, generator: torch.Generato
         anything = torch.randint(config.word // 8 + 1, counts.shape, generator=generator)
         words[f"{prefix}bytes"] = torch.where(last.bool(), counts, anything)
     return words
+
+
+def _tables(config: UnitConfig, kind: str, count: int, generator: torch.Generator) -> Payload:
+    """Tables for up to five tokens.
+
+    Of up to an eighth of the words; with ``ties`` of one or two words; with ``corners`` of one
+    word, or as many as a bank has, or more, so that they are cut.
+    """
+    depth = config.depth
+    choices = {
+        "ties": [1, 2],
+        "corners": [1, depth, depth + 1, 2 * depth],
+    }.get(kind, list(range(1, max(1, min(depth, count // 8)) + 1)))
+    lengths = _choice(choices, (count,), generator).cumsum(0)
+    last = torch.zeros(count, 1, dtype=torch.int64)
+    last[lengths[lengths < count] - 1] = 1
+    last[-1] = 1
+    # Words since the last one with `last`, itself included.
+    places = torch.arange(1, count + 1)
+    since = places - torch.where(last.flatten().roll(1).bool(), places - 1, 0).cummax(0).values
+    ends = last.bool() | (since % depth == 0).unsqueeze(-1)
+    few = torch.randint(6, (count, 1), generator=generator)
+    # Before the end of a table it is not looked at.
+    anything = torch.randint(1 << TOKEN_COUNT_WIDTH, (count, 1), generator=generator)
+    return {
+        "scale": _scales(config, kind, count, generator),
+        "last": last,
+        "tokens": torch.where(ends, few, anything),
+    }
 
 
 def stimuli(
@@ -213,6 +247,8 @@ def stimuli(
         data = _data(config, kind, count, generator, captured)
         mask = torch.randint(2, data.shape, generator=generator)
         return {"data": data, "mask": mask, "last": _ends(len(data), 8, generator)}
+    if config.unit == "scale_memory":
+        return _tables(config, kind, count, generator)
     if config.unit == "encoder":
         return {"mask": _masks(config, kind, count, generator, captured).to(torch.int64)}
     if config.unit in ("packer", "unpacker"):

@@ -24,6 +24,7 @@ from sw.run_time import (
     select_any_n,
     select_flexible,
 )
+from sw.scale_memory import replay_tables
 from sw.scores import exact_scores
 from sw.selection import select
 from sw.token_statistics import token_statistics
@@ -166,6 +167,11 @@ def _statistics(config: UnitConfig, inputs: Payload) -> Payload:
     return token_statistics(config, inputs["data"], inputs["mask"], inputs["last"])
 
 
+def _scale_memory(config: UnitConfig, inputs: Payload) -> Payload:
+    scale, last = replay_tables(inputs["scale"], inputs["last"], inputs["tokens"], config.depth)
+    return {"scale": scale, "last": last}
+
+
 def _packed(config: UnitConfig) -> PackedFormat:
     return PackedFormat(
         n=config.n, m=config.m, dtype=config.dtype, metadata=config.metadata, layout=config.layout
@@ -204,6 +210,7 @@ _MODELS: dict[str, Callable[[UnitConfig, Payload], Payload]] = {
     "unpacker": _unpacker,
     "pe": _pe,
     "statistics": _statistics,
+    "scale_memory": _scale_memory,
 }
 
 
@@ -211,8 +218,9 @@ def unit_model(config: UnitConfig) -> Callable[[Payload], Payload]:
     """The function of a unit on whole streams: input payload to output payload.
 
     A PE starts from reset and gives one transfer a reduction, statistics one a token, a packer a
-    word and an unpacker a group for so many bits; all other units one a transfer.  Where there are
-    two streams the columns of the second one are called ``meta_...``, and may have another length.
+    word and an unpacker a group for so many bits, a scale memory each word as often as its table
+    has tokens; all other units one a transfer.  Where there are two streams the columns of the
+    second one are called ``meta_...``, and may have another length.
     """
     model = _MODELS[config.unit]
     return lambda inputs: model(config, inputs)

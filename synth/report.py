@@ -26,9 +26,11 @@ from synth.render import BaselineError, Report
 
 __all__ = ["AreaResult", "Design", "area", "areas", "main", "read_liberty"]
 
+#: Units that can be reported: a memory would be mapped to a register a bit.
+REPORTED = tuple(unit for unit in UNITS if unit != "scale_memory")
 DEFAULT_PATTERNS = "2:4,4:8,8:16,16:32"
 #: A dot product is of integers.
-DEFAULT_DTYPES = dict.fromkeys(UNITS, "bf16") | {"pe": "int8"}
+DEFAULT_DTYPES = dict.fromkeys(REPORTED, "bf16") | {"pe": "int8"}
 DEFAULT_PIPELINE = 1
 
 #: First words of the studies, commands of their own, with what they are of.
@@ -66,9 +68,9 @@ def _parser() -> CommandParser:
     unset: dict[str, Any] = {"default": argparse.SUPPRESS}
     parser.add_argument(
         "--units",
-        type=list_of(UNITS, "pe,decoder", ", ".join(UNITS)),
+        type=list_of(REPORTED, "pe,decoder", ", ".join(REPORTED)),
         metavar="UNIT,...",
-        help=f"units to report (default: {','.join(UNITS)})",
+        help=f"units to report (default: {','.join(REPORTED)})",
         **unset,
     )
     parser.add_argument(
@@ -224,7 +226,7 @@ def _designs(given: dict[str, Any]) -> list[UnitConfig | Design]:
 
     pipeline = given.get("pipeline", DEFAULT_PIPELINE)
     designs: list[UnitConfig | Design] = []
-    for unit in given.get("units", UNITS):
+    for unit in given.get("units", REPORTED):
         for n, m in given.get("patterns", parse_patterns(DEFAULT_PATTERNS)):
             try:
                 designs.append(
@@ -250,7 +252,7 @@ def _command(given: dict[str, Any]) -> str:
     if "verilog" in given:
         words += ["--verilog", *(path.name for path in given["verilog"]), "--top", given["top"]]
     else:
-        words += ["--units", ",".join(given.get("units", UNITS))]
+        words += ["--units", ",".join(given.get("units", REPORTED))]
         patterns = given.get("patterns", parse_patterns(DEFAULT_PATTERNS))
         words += ["--patterns", ",".join(f"{n}:{m}" for n, m in patterns)]
         for option in ("dtype", "metadata", "pipeline"):

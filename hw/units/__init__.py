@@ -10,6 +10,7 @@ from hw.units.decompressor import DecompressorUnit
 from hw.units.encoder import encoder_unit
 from hw.units.packer import PackerUnit
 from hw.units.pe import PeUnit
+from hw.units.scale_memory import ScaleMemoryUnit
 from hw.units.selector import selector_unit
 from hw.units.sparsifier import sparsifier_unit
 from hw.units.statistics import statistics_unit
@@ -27,6 +28,7 @@ _UNITS: dict[str, Callable[[UnitConfig], wiring.Component]] = {
     "unpacker": UnpackerUnit,
     "pe": PeUnit,
     "statistics": statistics_unit,
+    "scale_memory": ScaleMemoryUnit,
 }
 
 

@@ -42,6 +42,13 @@ class Checker:
         outputs = self._model(inputs)
         return {prefix: payload_words(outputs, fields) for prefix, fields in self._outputs.items()}
 
+    def missing(self, transfers: Transfers) -> int:
+        """Output transfers that the inputs make and that have not come yet."""
+        return sum(
+            max(0, len(expected) - len(transfers[prefix]))
+            for prefix, expected in self.expected(transfers).items()
+        )
+
     def check(self, transfers: Transfers, *, partial: bool = False) -> None:
         """Fail unless the outputs are exactly those of the inputs.
 

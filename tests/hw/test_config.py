@@ -16,6 +16,7 @@ SCORE_RULE = "must be between 1 and {}, the bits of a score of {}"
 SHAPE_RULE = "must be patterns n:m with 2 <= m <= 64 and 1 <= n <= m"
 
 PE = {"unit": "pe", "dtype": "int8"}
+MEMORY = {"unit": "scale_memory"}
 
 
 @pytest.mark.parametrize(
@@ -32,7 +33,7 @@ PE = {"unit": "pe", "dtype": "int8"}
             {"unit": "sorter"},
             "unit",
             "must be one of sparsifier, selector, encoder, decoder, decompressor, packer, "
-            "unpacker, pe, statistics, not 'sorter'",
+            "unpacker, pe, statistics, scale_memory, not 'sorter'",
         ),
         (
             {"metadata": "rank"},
@@ -149,7 +150,11 @@ PE = {"unit": "pe", "dtype": "int8"}
             "criterion",
             "must be act in a unit other than sparsifier or selector, not 'scaled'",
         ),
-        ({"scale_format": "u8"}, "scale_format", "must go with criterion scaled, not 'act'"),
+        (
+            {"scale_format": "u8"},
+            "scale_format",
+            "must go with criterion scaled or unit scale_memory, not 'act'",
+        ),
         *(
             (
                 {"criterion": "scaled", "scale_format": name},
@@ -162,6 +167,33 @@ PE = {"unit": "pe", "dtype": "int8"}
             {"criterion": "scaled", "score_bits": 27},
             "score_bits",
             f"{SCORE_RULE.format(26, 'bf16')} with a scale of u8, not 27",
+        ),
+        (
+            {**MEMORY, "scale_format": "u33"},
+            "scale_format",
+            "must be one of u1 to u32, pow2, bf16, not 'u33'",
+        ),
+        (
+            {**MEMORY, "criterion": "scaled"},
+            "criterion",
+            "must be act in a unit other than sparsifier or selector, not 'scaled'",
+        ),
+        *(
+            ({**MEMORY, "depth": depth}, "depth", f"must be between 1 and 65536, not {depth}")
+            for depth in (-1, 0, 65537)
+        ),
+        *(
+            (
+                {**MEMORY, "pipeline": stages},
+                "pipeline",
+                f"must be 1 in a scale_memory, whose memory is the stage, not {stages}",
+            )
+            for stages in (0, 2)
+        ),
+        (
+            {**MEMORY, "pipeline": "auto"},
+            "pipeline",
+            "must be a number in a unit without a selector, not 'auto' in 'scale_memory'",
         ),
         ({"shift": "median"}, "shift", "must be one of none, static, lane, token, not 'median'"),
         (
@@ -280,6 +312,9 @@ def test_patterns_of_the_wrong_kind(value):
         ({"m": 4.5}, "m must be an integer, not 4.5"),
         ({"pipeline": 1.0}, "pipeline must be an integer, not 1.0"),
         ({"acc_width": "32"}, "acc_width must be an integer, not '32'"),
+        ({"depth": "8"}, "depth must be an integer, not '8'"),
+        ({"depth": None}, "depth must be an integer, not None"),
+        ({**MEMORY, "scale_format": 8}, "scale_format must be a string, not 8"),
         ({"check": 1}, "check must be True or False, not 1"),
         ({"check": "on"}, "check must be True or False, not 'on'"),
         ({"check": None}, "check must be True or False, not None"),
@@ -343,6 +378,7 @@ def test_defaults_and_immutability():
         "pipeline": 1,
         "word": 64,
         "layout": "interleaved",
+        "depth": 256,
         "weight_dtype": None,
         "acc_width": 32,
         "overflow": "wrap",
@@ -375,6 +411,9 @@ def test_defaults_and_immutability():
             "nm_pe_8_16_int8",
         ),
         ({"weight_dtype": "int4"}, "nm_sparsifier_8_16_bf16"),
+        (MEMORY, "nm_scale_memory_8_16_u8"),
+        ({**MEMORY, "scale_format": "bf16", "depth": 5}, "nm_scale_memory_8_16_bf16"),
+        ({**MEMORY, "dtype": "int4", "metadata": "index"}, "nm_scale_memory_8_16_u8"),
         ({"name": "keep_half"}, "keep_half"),
         ({"unit": "encoder", "name": "_E1"}, "_E1"),
     ],
@@ -462,6 +501,8 @@ def test_sizes_of_any_n():
         # It has no selector.
         ({"selector": "threshold_serial", "unit": "encoder"}, 1, 1),
         ({"selector": "threshold_serial", **PE}, 1, 1),
+        (MEMORY, 2, 1),
+        ({**MEMORY, "depth": 1, "scale_format": "pow2"}, 2, 1),
     ],
 )
 def test_latency_and_interval(parameters, latency, interval):
@@ -545,6 +586,7 @@ EXPLICIT = [
     {"selector": "compare_matrix", "unit": "selector", "dtype": "fp8_e5m2", "pipeline": 32},
     {"unit": "encoder", "metadata": "index", "name": "my_encoder"},
     {"unit": "decoder", "pipeline": 2},
+    {**MEMORY, "scale_format": "pow2", "depth": 9, "name": "scales"},
     {
         "unit": "pe",
         "dtype": "int16",
@@ -617,6 +659,9 @@ def test_command_text():
     )
     assert UnitConfig(n=8, m=16, unit="encoder", metadata="index", name="e").command == (
         "python -m hw.generate --unit encoder --n 8 --m 16 --metadata index --pipeline 1 --name e"
+    )
+    assert UnitConfig(n=2, m=4, unit="scale_memory").command == (
+        "python -m hw.generate --unit scale_memory --n 2 --m 4 --scale-format u8 --depth 256"
     )
     assert UnitConfig(n=2, m=4, unit="pe", dtype="int8", check=False).command == (
         "python -m hw.generate --unit pe --n 2 --m 4 --dtype int8 --weight-dtype int8"

@@ -8,6 +8,10 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from amaranth.back import rtlil
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
 
 from hw.config import SELECTORS, UnitConfig
 from hw.emit import Emission, emit
@@ -56,6 +60,7 @@ CONFIGS = {
         UnitConfig(flexible=((2, 4), (4, 8)), unit="selector", dtype="int4", pipeline=3),
         UnitConfig(flexible=((1, 3), (5, 9)), dtype="int4", metadata="index"),
         UnitConfig(n=2, m=5, n_runtime=True, dtype="int4", metadata="index", pipeline=0),
+        UnitConfig(n=1, m=3, unit="scale_memory", scale_format="pow2", depth=5),
     )
 }
 
@@ -98,7 +103,8 @@ def test_one_module_of_plain_names(top):
     assert "\\" not in text
     assert "(*" not in text
     assert '"' not in text
-    # Nothing that simulators alone run, and no state but flip-flops.
+    # Nothing that simulators alone run, no contents of memories, and no state but theirs and that
+    # of flip-flops.
     assert not re.search(r"\$(display|finish|random)|\binitial\b|\blogic\b|\balways_", text)
 
 
@@ -182,6 +188,32 @@ def test_a_simulator_reads_it_without_warnings(top, tmp_path):
         check=False,
     )
     assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(("m", "scale", "depth"), [(2, "u8", 200), (64, "u32", 65536)])
+def test_text_does_not_grow_with_a_memory(m, scale, depth):
+    """Nor does the time: 2**28 bits are as quick as 6,400."""
+    config = UnitConfig(n=1, m=m, unit="scale_memory", scale_format=scale, depth=depth)
+    text = code(emit(config).verilog)
+    arrays = re.findall(r"reg \[(\d+):0\] \w+ \[(\d+):0\];", text)
+    assert arrays == [(str(m * config.scale.width - 1), str(2 * depth - 1))]
+    assert len(text.splitlines()) < 200
+
+
+def test_amaranth_is_left_as_it_was():
+    """What is emitted by others has the contents of memories."""
+
+    class Contents(wiring.Component):
+        data: wiring.Out(8)
+
+        def elaborate(self, _platform):
+            m = Module()
+            m.submodules.memory = memory = Memory(shape=8, depth=1, init=[42])
+            m.d.comb += self.data.eq(memory.read_port(domain="comb").data)
+            return m
+
+    emission("nm_scale_memory_1_3_pow2")
+    assert "8'00101010" in rtlil.convert(Contents())
 
 
 def test_names_of_ports_may_name_the_top():

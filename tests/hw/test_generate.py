@@ -157,6 +157,29 @@ BAD = [
         "--n 2 --m 4 --unit pe --dtype int8 --layout split",
         "--layout must go with --unit packer or unpacker, not 'pe'",
     ),
+    *(
+        (
+            f"--n 2 --m 4 --unit {unit} --dtype int8 --depth 8",
+            f"--depth must go with --unit scale_memory, not {unit!r}",
+        )
+        for unit in UNITS
+        if unit != "scale_memory"
+    ),
+    ("--n 2 --m 4 --depth 256", "--depth must go with --unit scale_memory, not 'sparsifier'"),
+    ("--n 2 --m 4 --unit scale_memory --depth 0", "--depth must be between 1 and 65536, not 0"),
+    ("--n 2 --m 4 --unit scale_memory --depth x", "argument --depth: invalid int value: 'x'"),
+    (
+        "--n 2 --m 4 --unit scale_memory --word 64",
+        "--word must go with --unit packer or unpacker, not 'scale_memory'",
+    ),
+    (
+        "--n 2 --m 4 --unit scale_memory --pipeline 2",
+        "--pipeline must be 1 in a scale_memory, whose memory is the stage, not 2",
+    ),
+    (
+        "--n 2 --m 4 --scale-format u8",
+        "--scale-format must go with criterion scaled or unit scale_memory, not 'act'",
+    ),
     (
         "--n 2 --m 4 --name wire",
         "--name must be a Verilog identifier and no keyword, not 'wire'",
@@ -240,6 +263,11 @@ def test_a_folder_in_the_place_of_a_file(ending, tmp_path, capsys):
         (
             "--n 2 --m 4 --unit pe --dtype int8 --weight-dtype int4".split(),
             "nm_pe_2_4_int8_int4",
+        ),
+        ("--n 2 --m 4 --unit scale_memory".split(), "nm_scale_memory_2_4_u8"),
+        (
+            "--n 2 --m 4 --unit scale_memory --scale-format pow2 --depth 3".split(),
+            "nm_scale_memory_2_4_pow2",
         ),
         ([*SMALL, "--name", "my_unit"], "my_unit"),
         ("--flexible 2:4,4:8".split(), "nm_sparsifier_flex8_bf16"),
@@ -429,6 +457,19 @@ def test_manifest_of_selections(words, inputs, outputs, cycles, tmp_path, capsys
         assert name in table
 
 
+def test_manifest_of_a_scale_memory(tmp_path, capsys):
+    generate(tmp_path, *"--n 3 --m 7 --unit scale_memory --scale-format bf16 --depth 5".split())
+    manifest = json.loads((tmp_path / "nm_scale_memory_3_7_bf16.json").read_text())
+    scale = ("scale", 7, 15, "bf16", "lane")
+    tokens = ("tokens", 1, 32, "unsigned", None)
+    assert manifest["ports"] == stream_ports([scale, ("last",), tokens], [scale, ("last",)])
+    assert (manifest["latency_cycles"], manifest["initiation_interval"]) == (2, 1)
+    assert manifest["parameters"] == {
+        "unit": "scale_memory", "n": 3, "m": 7, "scale_format": "bf16", "depth": 5,
+    }  # fmt: skip
+    capsys.readouterr()
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -436,6 +477,7 @@ def test_manifest_of_selections(words, inputs, outputs, cycles, tmp_path, capsys
         "--n 3 --m 7 --n-runtime --input-register --metadata index",
         "--n 3 --m 7 --score-bits 5 --goal area --pipeline auto",
         "--n 3 --m 7 --unit selector --selector threshold_serial --pipeline 2",
+        "--n 3 --m 7 --unit scale_memory --depth 11",
     ],
 )
 def test_command_of_selections_makes_the_same_bytes(words, tmp_path, capsys):

@@ -178,6 +178,12 @@ def test_as_a_command(verilog, out):
             "encoder, decoder, decompressor, packer, unpacker, pe, statistics, not 'selektor'",
         ),
         (
+            # Its memory would be mapped to registers.
+            "--units scale_memory",
+            "argument --units: must be a list such as pe,decoder of sparsifier, selector, encoder, "
+            "decoder, decompressor, packer, unpacker, pe, statistics, not 'scale_memory'",
+        ),
+        (
             "--units pe,",
             "argument --units: must be a list such as pe,decoder of sparsifier, selector, "
             "encoder, decoder, decompressor, packer, unpacker, pe, statistics, not 'pe,'",
