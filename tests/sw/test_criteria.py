@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sw.criteria import (
@@ -308,6 +308,10 @@ def order_mask(scores: torch.Tensor, n: int, m: int) -> torch.Tensor:
     st.sampled_from([(1, 2), (2, 4), (3, 5), (8, 16)]),
     st.sampled_from([torch.float32, torch.bfloat16, torch.float16]),
 )
+# Squares that vanish, overflow, or round to the same number.
+@example([1e-30, 2e-30, 3e-30, 4e-30], (2, 4), torch.float32)
+@example([1e30, 2e30, 3e30, 4e30], (2, 4), torch.bfloat16)
+@example([1.0, 1.0 + 2**-23], (1, 2), torch.float32)
 def test_clact_of_one_token_is_act(
     row: list[float], pattern: tuple[int, int], dtype: torch.dtype
 ) -> None:

@@ -155,6 +155,14 @@ def test_degenerate_factor(d: list[float], kept: list[float], factor: float) -> 
     assert got == pytest.approx(factor, rel=1e-6)
 
 
+@pytest.mark.parametrize("features", [2, 3, 7, 100, 576, 1536])
+def test_equal_features_have_no_variance(features: int) -> None:
+    # Sums of squares alone leave rounding errors in place of 0.
+    d = torch.tensor([0.1, 1 / 3, 1e-20, 7e20]).unsqueeze(1).expand(4, features).contiguous()
+    kept = masked(d, keep_mask(d, 1, 2))
+    assert variance_factor(d, kept).flatten().tolist() == [0.0] * 4
+
+
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(SEEDS, PATTERNS)
 def test_variance_commutes_with_the_product(seed: int, pattern: tuple[int, int]) -> None:

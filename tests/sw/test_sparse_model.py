@@ -467,6 +467,14 @@ def test_type_changes_while_sparse(model: Any) -> None:
     logits(model, ids(4))
 
 
+def test_new_parameters_while_sparse(model: Any) -> None:
+    sparse = sparsify(model, "2:4", progress=False)
+    new = torch.nn.Parameter(torch.ones(FEED_FORWARD, HIDDEN))
+    model.model.layers[0].mlp.up_proj.weight = new
+    sparse.undo()
+    assert model.model.layers[0].mlp.up_proj.weight is new
+
+
 def test_copy_of_a_sparse_model(model: Any) -> None:
     with sparsify(model, "2:4,shift=d-pts-mean", progress=False):
         expected = logits(model, ids(9))

@@ -72,7 +72,7 @@ def test_training_helps(model: Any, text: str) -> None:
 def test_recipe_step_by_step(model: Any) -> None:
     # One layer, one linear, the published recipe written out for its only constant.
     method = Method.parse("2:4,ls=scale,linears=model.layers.0.mlp.down_proj")
-    recipe = Recipe(epochs=2, learning_rate=3e-3, warmup=0.3, clip=1e-3)
+    recipe = Recipe(epochs=2, learning_rate=3e-3, warmup=0.3, clip=1e-6)
     constants, _ = train(model, method, WINDOWS, recipe=recipe)
     (got,) = constants.tensors["model.layers.0.mlp.down_proj"].values()
 
@@ -99,7 +99,7 @@ def test_recipe_step_by_step(model: Any) -> None:
             # d/dg of mean((y (1 + g) - target)**2); what is beside the linear cancels.
             error = y * (1 + gain) - x @ down.weight.T
             gradient = (2 * error * y / error.numel()).sum((0, 1))
-            gradient = gradient * min(1.0, 1e-3 / (float(gradient.norm()) + 1e-6))
+            gradient = gradient * min(1.0, 1e-6 / (float(gradient.norm()) + 1e-6))
             rate = 3e-3 * (step / warm if step < warm else (steps - step) / (steps - warm))
             step += 1
             first = 0.9 * first + 0.1 * gradient
