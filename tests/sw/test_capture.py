@@ -2,14 +2,13 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from sw import capture as capture_module
+from sw import model_text
 from sw.activations import Activations, read_activations
 from sw.capture import capture, main
 from sw.errors import InputError
@@ -17,6 +16,7 @@ from sw.linears import PROJECTIONS, find_linears
 from sw.model import LanguageModel, ModelUnavailable
 from sw.sample import SAMPLE
 from sw.text import Text, load_text
+from tests.sw.command import Run, runner
 from tests.sw.tiny_model import CONTEXT, FEED_FORWARD, HIDDEN, WORDS, words
 
 ROOT = Path(__file__).parents[2]
@@ -29,25 +29,13 @@ def take(model: LanguageModel, text: Text, **options: Any) -> dict[str, torch.Te
 
 
 @pytest.fixture
-def run(
-    tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str, str]]:
+def run(tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
     """The command line on the tiny model and a text of 100 words; later options win."""
     text = tmp_path / "words.txt"
     text.write_text(words(100))
 
-    def run(*arguments: str) -> tuple[int, str, str]:
-        options = ["--model", str(tiny_folder), "--text", str(text), "--tokens", "0:20"]
-        options += ["-o", str(tmp_path / "out" / "a.safetensors")]
-        capsys.readouterr()
-        try:
-            status = main([*options, *arguments])
-        except SystemExit as stop:
-            status = int(str(stop.code))
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return run
+    options = ["--model", str(tiny_folder), "--text", str(text), "--tokens", "0:20"]
+    return runner(main, [*options, "-o", str(tmp_path / "out" / "a.safetensors")], capsys)
 
 
 # What is captured
@@ -188,9 +176,7 @@ def test_overflow_of_fp16(tiny: LanguageModel, tiny_text: Text) -> None:
 # The command line
 
 
-def test_file_and_metadata(
-    run: Callable[..., tuple[int, str, str]], tmp_path: Path, tiny: LanguageModel, tiny_text: Text
-) -> None:
+def test_file_and_metadata(run: Run, tmp_path: Path, tiny: LanguageModel, tiny_text: Text) -> None:
     status, out, err = run(
         "--window", "8", "--token0", "exclude", "--dtype", "fp32", "--layers", "1",
         "--projections", "down,q",
@@ -229,9 +215,7 @@ def test_file_and_metadata(
     assert err == ""  # progress of so short a run stays out of logs
 
 
-def test_same_command_gives_the_same_bytes(
-    run: Callable[..., tuple[int, str, str]], tmp_path: Path
-) -> None:
+def test_same_command_gives_the_same_bytes(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "out" / "a.safetensors"
     assert run()[0] == 0
     first = file.read_bytes()
@@ -239,9 +223,7 @@ def test_same_command_gives_the_same_bytes(
     assert file.read_bytes() == first
 
 
-def test_no_machine_path_in_the_file(
-    run: Callable[..., tuple[int, str, str]], tmp_path: Path, tiny_folder: Path
-) -> None:
+def test_no_machine_path_in_the_file(run: Run, tmp_path: Path, tiny_folder: Path) -> None:
     run()
     content = (tmp_path / "out" / "a.safetensors").read_bytes()
     for path in (tmp_path, tiny_folder.parent, ROOT):
@@ -259,9 +241,7 @@ def test_no_machine_path_in_the_file(
         ("1,0-1", "0,1"),
     ],
 )
-def test_layers_option(
-    run: Callable[..., tuple[int, str, str]], tmp_path: Path, argument: str, layers: str
-) -> None:
+def test_layers_option(run: Run, tmp_path: Path, argument: str, layers: str) -> None:
     assert run("--layers", argument)[0] == 0
     assert read_activations(tmp_path / "out" / "a.safetensors").metadata["layers"] == layers
 
@@ -301,7 +281,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("arguments", "message"), WRONG)
 def test_wrong_argument(
-    run: Callable[..., tuple[int, str, str]],
+    run: Run,
     tmp_path: Path,
     arguments: list[str],
     message: str,
@@ -325,7 +305,7 @@ def test_window_beyond_the_context(tiny: LanguageModel) -> None:
     )
 
 
-def test_empty_text(run: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+def test_empty_text(run: Run, tmp_path: Path) -> None:
     empty = tmp_path / "empty.txt"
     empty.touch()
     assert run("--text", str(empty)) == (
@@ -336,9 +316,7 @@ def test_empty_text(run: Callable[..., tuple[int, str, str]], tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("output", ["folder", "file/a.safetensors"])
-def test_output_that_cannot_be_written(
-    run: Callable[..., tuple[int, str, str]], tmp_path: Path, output: str
-) -> None:
+def test_output_that_cannot_be_written(run: Run, tmp_path: Path, output: str) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("in the way")
     path = tmp_path / output
@@ -351,7 +329,7 @@ def test_output_that_cannot_be_written(
 
 
 def test_output_that_fails_at_the_end(
-    run: Callable[..., tuple[int, str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_self: Activations, _path: Path) -> None:
         raise OSError(28, "No space left on device")
@@ -365,9 +343,7 @@ def test_output_that_fails_at_the_end(
     )
 
 
-def test_output_that_is_something_else(
-    run: Callable[..., tuple[int, str, str]], tiny_folder: Path, tmp_path: Path
-) -> None:
+def test_output_that_is_something_else(run: Run, tiny_folder: Path, tmp_path: Path) -> None:
     weights = Path(shutil.copy(tiny_folder / "model.safetensors", tmp_path))
     before = weights.read_bytes()
     assert run("-o", str(weights)) == (
@@ -432,7 +408,7 @@ def test_default_model_missing(
     def missing() -> Path:
         raise ModelUnavailable("the default language model is gone")
 
-    monkeypatch.setattr(capture_module, "default_model_file", missing)
+    monkeypatch.setattr(model_text, "default_model_file", missing)
     with pytest.raises(SystemExit) as stop:
         main(["-o", str(tmp_path / "a")])
     assert stop.value.code == 2

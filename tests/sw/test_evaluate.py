@@ -1,6 +1,5 @@
 import json
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,8 @@ from sw.perplexity import window_likelihood
 from sw.sparse_model import sparsify
 from sw.text import Text
 from sw.windows import read_windows
+from tests.sw.command import Run, runner
 from tests.sw.tiny_model import words
-
-Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -28,18 +26,9 @@ def run(tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     text = tmp_path / "words.txt"
     text.write_text(words(100))
 
-    def run(*arguments: str) -> tuple[int, str, str]:
-        options = ["--model", str(tiny_folder), "--text", str(text)]
-        options += ["--tokens", "0:60", "--window", "20"]
-        capsys.readouterr()
-        try:
-            status = main([*options, *arguments])
-        except SystemExit as stop:
-            status = int(str(stop.code))
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return run
+    options = ["--model", str(tiny_folder), "--text", str(text)]
+    options += ["--tokens", "0:60", "--window", "20"]
+    return runner(main, options, capsys)
 
 
 def measure(model: LanguageModel, text: Text, *methods: str, **options: Any) -> Any:
@@ -273,7 +262,8 @@ def test_constants_of_another_model(run: Run, tmp_path: Path, tiny: LanguageMode
     ("arguments", "message"),
     [
         (["2:4,colour"], "method must have options of criterion, shift, var, ls, low-rank, scaling,"
-         " weights, exact, dtype, score-bits, phase, linears, skip-layers, not 'colour'"),
+         " weights, exact, dtype, score-bits, scale-format, phase, linears, skip-layers,"
+         " not 'colour'"),
         (["2:4", "--tokens", "5"], "tokens must be START:STOP with 0 <= START < STOP, not '5'"),
         (["2:4", "--tokens", "0:101"],
          "tokens must be within the 100 tokens of the text, not 0:101"),
