@@ -6,7 +6,8 @@ none.  Every NaN that is made is the canonical one, `NumberFormat.quiet_nan`.  F
 formats of `hw.formats`.
 
 A finite number is held as ``s * 2**x`` in units of the smallest magnitude above 0, so that s and x
-are integers.  Source: IEEE 754-2019, 4.3.1, 5.4.1, 6; OCP 8-bit Floating Point Specification 1.0.
+are integers.  Source: IEEE 754-2019, 4.3.1, 5.4.1, 6, 9.6; OCP 8-bit Floating Point
+Specification 1.0.
 """
 
 from dataclasses import dataclass
@@ -16,7 +17,16 @@ import torch
 from hw.formats import FORMATS, NumberFormat
 from sw.codes import magnitude_keys, signed
 
-__all__ = ["add", "integer_to_float", "multiply", "scaled_to_float", "subtract_shift"]
+__all__ = [
+    "add",
+    "divide",
+    "integer_to_float",
+    "maximum",
+    "multiply",
+    "scaled_to_float",
+    "square_root",
+    "subtract_shift",
+]
 
 
 @dataclass(frozen=True)
@@ -98,6 +108,114 @@ def multiply(a: torch.Tensor, b: torch.Tensor, number_format: NumberFormat) -> t
     # The significand of infinity is not 0.
     is_undefined = (x.is_infinite & (y.significand == 0)) | (y.is_infinite & (x.significand == 0))
     return torch.where(x.is_nan | y.is_nan | is_undefined, number_format.quiet_nan, products)
+
+
+def divide(a: torch.Tensor, b: torch.Tensor, number_format: NumberFormat) -> torch.Tensor:
+    """Codes of ``a / b``, rounded once: int64, of the shape both broadcast to.
+
+    The sign is that of the exact quotient, also of 0 and infinity; a finite number other than 0
+    divided by 0 is infinity; 0 / 0 and infinity / infinity are NaN.
+
+    Parameters
+    ----------
+    a, b
+        Codes, int64.
+    number_format
+        Their float format and that of the result.
+
+    Raises
+    ------
+    TypeError
+        The codes are not int64.
+    ValueError
+        The format is none of floating-point numbers.
+    """
+    _check(number_format, a, b)
+    x, y = _read(a, number_format), _read(b, number_format)
+    negative = x.negative ^ y.negative
+    top, top_exponent = _normalized(x, number_format)
+    bottom, bottom_exponent = _normalized(y, number_format)
+    # Two bits more than the result holds, and below them whether anything is left.
+    places = number_format.significand_width + 2
+    bottom = bottom.clamp(min=1)
+    quotient = (top << places) // bottom
+    rest = ((top << places) != quotient * bottom).to(torch.int64)
+    exponent = top_exponent - bottom_exponent - places - 1 - number_format.smallest_exponent
+    quotients = _round(negative, 2 * quotient + rest, exponent, number_format)
+    x_is_zero, y_is_zero = x.significand == 0, y.significand == 0
+    infinity = _with_sign(negative, torch.tensor(number_format.overflow_key), number_format)
+    zero = _with_sign(negative, torch.tensor(0), number_format)
+    quotients = torch.where(x.is_infinite | y_is_zero, infinity, quotients)
+    quotients = torch.where(y.is_infinite & ~x.is_infinite, zero, quotients)
+    is_undefined = (x_is_zero & y_is_zero) | (x.is_infinite & y.is_infinite)
+    return torch.where(x.is_nan | y.is_nan | is_undefined, number_format.quiet_nan, quotients)
+
+
+def square_root(a: torch.Tensor, number_format: NumberFormat) -> torch.Tensor:
+    """Codes of the square root of a, rounded once: int64, same shape.
+
+    -0 gives -0, every other negative number NaN, infinity infinity.
+
+    Parameters
+    ----------
+    a
+        Codes, int64.
+    number_format
+        Their float format and that of the result.
+
+    Raises
+    ------
+    TypeError
+        The codes are not int64.
+    ValueError
+        The format is none of floating-point numbers.
+    """
+    _check(number_format, a)
+    x = _read(a, number_format)
+    significand, exponent = _normalized(x, number_format)
+    exponent = exponent + number_format.smallest_exponent
+    # An even power of two, so that the root has two bits more than the result holds.
+    places = number_format.significand_width + 4
+    places = places - ((exponent - places) & 1)
+    radicand = significand << places
+    # float64 holds the radicand, but its root may round up to the next integer.
+    root = radicand.double().sqrt().to(torch.int64)
+    root -= (root * root > radicand).to(torch.int64)
+    rest = (root * root != radicand).to(torch.int64)
+    exponent = (exponent - places) // 2 - 1 - number_format.smallest_exponent
+    roots = _round(x.negative, 2 * root + rest, exponent, number_format)
+    roots = torch.where(x.is_infinite | (x.significand == 0), a, roots)
+    is_undefined = x.negative & (x.significand > 0)
+    return torch.where(x.is_nan | is_undefined, number_format.quiet_nan, roots)
+
+
+def maximum(a: torch.Tensor, b: torch.Tensor, number_format: NumberFormat) -> torch.Tensor:
+    """Codes of the larger number: int64, of the shape both broadcast to.
+
+    +0 is larger than -0; the larger of NaN and anything is NaN.
+
+    Parameters
+    ----------
+    a, b
+        Codes, int64.
+    number_format
+        Their float format.
+
+    Raises
+    ------
+    TypeError
+        The codes are not int64.
+    ValueError
+        The format is none of floating-point numbers.
+    """
+    _check(number_format, a, b)
+    x, y = _read(a, number_format), _read(b, number_format)
+    first, second = (
+        torch.where(codes >> number_format.key_width > 0, -1 - keys, keys)
+        for codes, keys in ((c, magnitude_keys(c, number_format)) for c in (a, b))
+    )
+    larger = torch.where(first >= second, a, b)
+    return torch.where(x.is_nan | y.is_nan, number_format.quiet_nan, larger)
 
 
 def integer_to_float(integers: torch.Tensor, number_format: NumberFormat) -> torch.Tensor:
@@ -204,6 +322,15 @@ def _read(codes: torch.Tensor, number_format: NumberFormat) -> _Numbers:
         is_nan=(keys > number_format.overflow_key)
         | (is_overflow & (not number_format.has_infinity)),
     )
+
+
+def _normalized(
+    numbers: _Numbers, number_format: NumberFormat
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same numbers with the highest bit of the significand 1, but of 0, and their exponents."""
+    length = torch.frexp(numbers.significand.to(torch.float64)).exponent.to(torch.int64)
+    places = number_format.significand_width - length
+    return numbers.significand << places, numbers.exponent - places
 
 
 def _aligned(numbers: _Numbers, exponent: torch.Tensor, guard: int) -> torch.Tensor:

@@ -114,6 +114,43 @@ def multiply(a: int, b: int, f: NumberFormat, mistake: str = "") -> int:
     return rounded(product, f, negative_zero=bool(sign), mistake=mistake)
 
 
+def divide(a: int, b: int, f: NumberFormat, mistake: str = "") -> int:
+    sign = (a ^ b) >> f.key_width
+    infinity = 0x7F if f.name == "fp8_e4m3" else ((1 << f.exponent_width) - 1) << f.mantissa_width
+    zeros = [not (is_nan(x, f) or is_infinite(x, f)) and value(x, f) == 0 for x in (a, b)]
+    if is_nan(a, f) or is_nan(b, f):
+        return _nan(sign, f, mistake)
+    if (is_infinite(a, f) and is_infinite(b, f)) or all(zeros):
+        return _nan(sign, f, mistake)
+    if is_infinite(a, f) or zeros[1]:
+        return infinity if is_nan(infinity, f) else sign << f.key_width | infinity
+    if is_infinite(b, f):
+        return sign << f.key_width
+    quotient = value(a, f) / value(b, f)
+    return rounded(quotient, f, negative_zero=bool(sign), mistake=mistake)
+
+
+def square_root(a: int, f: NumberFormat, mistake: str = "") -> int:
+    """The largest key whose square is not above the number, or the next one: no root is a tie."""
+    sign = a >> f.key_width
+    if is_nan(a, f):
+        return _nan(sign, f, mistake)
+    if not is_infinite(a, f) and value(a, f) == 0:
+        return a if mistake != "negative zero" else a ^ 1 << f.key_width
+    if sign:
+        return _nan(sign, f, mistake)
+    if is_infinite(a, f):
+        return a
+    number = value(a, f)
+    low, high = 0, ((1 << f.exponent_width) - 1) << f.mantissa_width
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if value(middle, f) ** 2 <= number else (low, middle)
+    if mistake == "truncated":
+        return low
+    return high if (value(low, f) + value(high, f)) ** 2 < 4 * number else low
+
+
 def corners(f: NumberFormat) -> list[int]:
     """Codes about which something is special, of both signs."""
     one = ((1 << (f.exponent_width - 1)) - 1) << f.mantissa_width

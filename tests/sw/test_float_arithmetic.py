@@ -3,24 +3,33 @@ import re
 from collections.abc import Callable
 from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 
 from hw.formats import FORMATS, FP32, NumberFormat
 from sw.codes import TORCH_DTYPES
-from sw.float_arithmetic import add, integer_to_float, multiply, subtract_shift
+from sw.float_arithmetic import (
+    add,
+    divide,
+    integer_to_float,
+    maximum,
+    multiply,
+    square_root,
+    subtract_shift,
+)
 from tests.sw import exact_floats, naive
 from tests.sw.exact_floats import FLOATS, MISTAKES, QUIET, is_nan, pairs
 
 FP8 = [FLOATS["fp8_e4m3"], FLOATS["fp8_e5m2"]]
 WIDE = [FLOATS["fp16"], FLOATS["bf16"], FP32]
 
-OPERATIONS = ["add", "subtract", "multiply"]
+OPERATIONS = ["add", "subtract", "multiply", "divide"]
 
 
 def model(operation: str, a: torch.Tensor, b: torch.Tensor, f: NumberFormat) -> torch.Tensor:
-    if operation == "multiply":
-        return multiply(a, b, f)
+    if operation in ("multiply", "divide"):
+        return {"multiply": multiply, "divide": divide}[operation](a, b, f)
     return add(a, b, f, subtract=operation == "subtract")
 
 
@@ -71,7 +80,8 @@ def in_torch(operation: str, a: torch.Tensor, b: torch.Tensor, f: NumberFormat) 
     dtype = TORCH_DTYPES.get(f.name, torch.float32)
     half = 1 << f.key_width
     x, y = (((c + half) % (2 * half) - half).to(TORCH[f.width]).view(dtype) for c in (a, b))
-    result = {"add": torch.add, "subtract": torch.sub, "multiply": torch.mul}[operation](x, y)
+    functions = {"add": torch.add, "subtract": torch.sub, "multiply": torch.mul}
+    result = {**functions, "divide": torch.div}[operation](x, y)
     return result.view(TORCH[f.width]).to(torch.int64) & (2 * half - 1)
 
 
@@ -84,6 +94,52 @@ def test_torch_agrees(f, operation):
     nan = (theirs & key) > f.overflow_key
     assert torch.equal(ours == QUIET[f.name], nan)
     assert torch.equal(ours[~nan], theirs[~nan])
+
+
+def some_codes(f: NumberFormat, count: int) -> torch.Tensor:
+    """Corners, random codes, and squares, of which half are one unit off."""
+    chosen = random.Random(f.width)
+    codes = exact_floats.corners(f) + [chosen.randrange(1 << f.width) for _ in range(count)]
+    roots = [chosen.randrange(1 << f.width) for _ in range(count)]
+    squares = [exact_floats.multiply(root, root, f) for root in roots]
+    codes += [code + chosen.choice([-1, 0, 0, 1]) for code in squares]
+    return torch.tensor(codes) % (1 << f.width)
+
+
+@pytest.mark.parametrize("f", FLOATS.values(), ids=lambda f: f.name)
+def test_square_root(f):
+    codes = torch.arange(1 << f.width) if f in FP8 else some_codes(f, 700)
+    expected = [exact_floats.square_root(code, f) for code in codes.tolist()]
+    assert square_root(codes, f).tolist() == expected
+    for mistake in ("truncated", "negative zero", "signed NaN"):
+        wrong = [exact_floats.square_root(code, f, mistake) for code in codes.tolist()]
+        assert wrong != expected
+
+
+def test_numpy_agrees_on_square_roots():
+    # Roots of fp32 in torch may be one unit off, as the library behind it computes them.
+    codes = some_codes(FP32, 10_000)
+    numbers = codes.numpy().astype(np.uint32).view(np.float32)
+    with np.errstate(invalid="ignore"):
+        roots = np.sqrt(numbers)
+    ours = square_root(codes, FP32).numpy()
+    assert np.array_equal(ours == QUIET["fp32"], np.isnan(roots))
+    valid = ~np.isnan(roots)
+    assert np.array_equal(ours[valid], roots.view(np.uint32)[valid])
+
+
+@pytest.mark.parametrize("f", FLOATS.values(), ids=lambda f: f.name)
+def test_maximum(f):
+    def definition(a: int, b: int) -> int:
+        if is_nan(a, f) or is_nan(b, f):
+            return QUIET[f.name]
+        # Infinity is what the next binade would begin with; -0 is below +0.
+        return max((a, b), key=lambda code: (exact_floats.value(code, f), -(code >> f.key_width)))
+
+    a, b = some_pairs(f, 500, seed=5)
+    expected = [definition(x, y) for x, y in zip(a.tolist(), b.tolist(), strict=True)]
+    assert maximum(a, b, f).tolist() == expected
+    assert add(a, b, f).tolist() != expected
 
 
 @pytest.mark.parametrize("f", FLOATS.values(), ids=lambda f: f.name)
@@ -115,6 +171,17 @@ def test_worked_examples(f):
         (multiply, half | sign, 3, sign | 2),
         (add, nan | sign, one, nan),
         (multiply, one, nan, nan),
+        (divide, one, half, one + last),
+        (divide, one | sign, one + last, half | sign),
+        (divide, 0, sign | one, sign),
+        (divide, 0, sign, nan),
+        # Half the smallest subnormal is a tie, down to 0; three halves go up to 2.
+        (divide, 1, one + last, 0),
+        (divide, 3, one + last | sign, sign | 2),
+        (maximum, 0, sign, 0),
+        (maximum, sign, 0, 0),
+        (maximum, one | sign, 1 | sign, 1 | sign),
+        (maximum, nan | sign, one, nan),
     ]
     if f.name != "fp8_e4m3":
         infinity = nan & -last
@@ -124,6 +191,11 @@ def test_worked_examples(f):
             (add, infinity | sign, one, infinity | sign),
             (add, infinity - 1, infinity - 1, infinity),
             (multiply, infinity, sign, nan),
+            (divide, one, sign, infinity | sign),
+            (divide, infinity, infinity, nan),
+            (divide, infinity | sign, 0, infinity | sign),
+            (divide, one | sign, infinity, sign),
+            (maximum, infinity | sign, sign, sign),
             (multiply, infinity, one | sign, infinity | sign),
             # A NaN that signals, and one whose payload is all ones.
             (add, infinity + 1, one, nan),
@@ -132,7 +204,7 @@ def test_worked_examples(f):
     else:
         # 448 + 448; 448 + 16 is halfway to 480, which would be the code of NaN.
         cases += [(add, 0x7E, 0x7E, 0x7F), (add, 0xFE, 0xFE, 0x7F), (add, 0x7E, 0x58, 0x7E)]
-        cases += [(add, 0x7E, 0x59, 0x7F), (multiply, 0xFE, 0x7E, 0x7F)]
+        cases += [(add, 0x7E, 0x59, 0x7F), (multiply, 0xFE, 0x7E, 0x7F), (divide, 0xFE, 0, 0x7F)]
     for function, a, b, expected in cases:
         result = function(torch.tensor(a), torch.tensor(b), f)
         assert result.item() == expected, (function.__name__, hex(a), hex(b))
@@ -221,6 +293,9 @@ def test_operands_of_another_kind():
     for call in (
         lambda: add(codes, torch.tensor([1]), FP32),
         lambda: multiply(torch.tensor([1]), codes, FP32),
+        lambda: divide(torch.tensor([1]), codes, FP32),
+        lambda: maximum(codes, torch.tensor([1]), FP32),
+        lambda: square_root(codes, FP32),
         lambda: integer_to_float(codes, FP32),
         lambda: subtract_shift(codes, torch.tensor([1]), "int8"),
     ):
@@ -232,6 +307,9 @@ def test_operands_of_another_kind():
     for call in (
         lambda: add(number, number, FORMATS["int8"]),
         lambda: multiply(number, number, FORMATS["int8"]),
+        lambda: divide(number, number, FORMATS["int8"]),
+        lambda: maximum(number, number, FORMATS["int8"]),
+        lambda: square_root(number, FORMATS["int8"]),
         lambda: integer_to_float(number, FORMATS["int8"]),
     ):
         with pytest.raises(ValueError, match=r"^number format must be a float format, not int8$"):
