@@ -2,14 +2,16 @@
 
 from functools import partial
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Value
 
+from hw.adders import ripple_add
 from hw.comparators import majority_not_less
-from hw.floats.alignment import align, normalize_above
+from hw.floats.alignment import align
 from hw.floats.lanes import Number, lane_step
 from hw.floats.rounding import round_step
 from hw.formats import NumberFormat
 from hw.logic import named
+from hw.normalize import normalize
 from hw.pipeline import Step
 
 __all__ = ["add_steps"]
@@ -139,9 +141,9 @@ def _order(
     mantissa, field = larger[: len(a.mantissa)], larger[len(a.mantissa) :]
     smaller = named(m, f"{name}_smaller", Mux(swapped, a.mantissa, b.mantissa))
     other = named(m, f"{name}_smaller_exponent", Mux(swapped, a.exponent, b.exponent))
-    # Field 0 has the place values of field 1.
-    distance = Signal(len(field), name=f"{name}_distance")
-    m.d.comb += distance.eq(field - other - (is_normal & ~both_normal))
+    # Field 0 has the place values of field 1: one less than the difference if only one is 0.
+    is_more = named(m, f"{name}_is_more", both_normal | ~is_normal)
+    distance, _ = ripple_add(m, f"{name}_distance", field, ~other, is_more)
     result = {
         "larger": Cat(mantissa, is_normal),
         "smaller": Cat(smaller, both_normal),
@@ -173,16 +175,16 @@ def _add(
     """The sum, and a carry on top; what falls off borrows one."""
     term = named(m, f"{name}_term", aligned ^ differ.replicate(len(aligned)))
     carry = named(m, f"{name}_carry", differ & ~sticky)
-    total = Signal(len(aligned) + 1, name=f"{name}_total")
-    m.d.comb += total.eq(Cat(Const(0, _GUARD_BITS), larger) + term + carry)
-    return {"sum": Cat(total[:-1], total[-1] & ~differ)}
+    padded = Cat(Const(0, _GUARD_BITS), larger)
+    total, carry_out = ripple_add(m, f"{name}_total", padded, term, carry)
+    return {"sum": Cat(total, carry_out & ~differ)}
 
 
 def _normalize(
     m: Module, name: str, total: Value, sticky: Value, exponent: Value, special: Value
 ) -> dict[str, Value]:
     """The significand, what follows it, and its exponent field."""
-    number, count = normalize_above(m, f"{name}_normal", total, exponent)
+    number, count = normalize(m, f"{name}_normal", total, exponent)
     # No place was left above: the carry is in the place above the larger number's leading bit.
     overflow = exponent.all() & total[-1]
     kept, rest = number[_GUARD_BITS + 1 :], number[: _GUARD_BITS + 1]
