@@ -3,7 +3,7 @@
 import contextlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from sim.bench.checker import Transfers
 from sim.bench.plan import PLAN, Plan
 from sim.simulator import Simulator
 
-__all__ = ["BenchError", "BenchResult", "run_bench"]
+__all__ = ["BenchError", "BenchResult", "run_bench", "run_tests"]
 
 _MODULE = "sim.bench.stream_tests"
 
@@ -108,7 +108,7 @@ def run_bench(
         A test failed, or none ran; the text has the end of the simulator's log.
     """
     shutil.rmtree(folder, ignore_errors=True)
-    source, report, log = folder / f"{config.top}.v", folder / "report.json", folder / "test.log"
+    source, report = folder / f"{config.top}.v", folder / "report.json"
     write_files({source: emit(config).verilog if verilog is None else verilog})
     if given is not None:
         write_files({folder / "given.json": json.dumps(given)})
@@ -122,43 +122,16 @@ def run_bench(
         report=str(report.resolve()),
         progress=str((folder / "progress").resolve()),
     )
-    runner = get_runner(simulator.name)
-    with simulator.environment(), _watch(folder / "progress", progress):
-        try:
-            runner.build(
-                sources=[source],
-                hdl_toplevel=config.top,
-                build_dir=folder / "build",
-                build_args=_BUILD_ARGUMENTS[simulator.name],
-                timescale=("1ns", "1ps"),
-                always=True,
-                log_file=folder / "build.log",
-            )
-            results = runner.test(
-                test_module=_MODULE,
-                hdl_toplevel=config.top,
-                build_dir=folder / "build",
-                test_dir=folder,
-                results_xml=str((folder / "results.xml").resolve()),
-                seed=seed,
-                extra_env={
-                    PLAN: plan.to_json(),
-                    # Rewriting the assertions of every module that is imported, torch's too,
-                    # takes five seconds a simulation; the benches' own have their messages.
-                    "COCOTB_REWRITE_ASSERTION_FILES": "",
-                },
-                test_filter=tests,
-                log_file=log,
-            )
-            ran, failed = get_results(results)
-        except (SystemExit, RuntimeError) as error:
-            raise BenchError(
-                f"{config.top} on {simulator.name}: {error}\n{_tail(folder)}"
-            ) from error
-    if not ran or failed:
-        raise BenchError(
-            f"{config.top} on {simulator.name}: {failed} of {ran} tests failed, seed {seed}\n"
-            f"{_tail(folder)}"
+    with _watch(folder / "progress", progress):
+        run_tests(
+            source,
+            config.top,
+            _MODULE,
+            simulator=simulator,
+            folder=folder,
+            seed=seed,
+            environment={PLAN: plan.to_json()},
+            tests=tests,
         )
     numbers = json.loads(report.read_text())
 
@@ -178,6 +151,82 @@ def run_bench(
             if test["outputs"] is not None
         },
     )
+
+
+def run_tests(
+    source: Path,
+    top: str,
+    module: str,
+    *,
+    simulator: Simulator,
+    folder: Path,
+    seed: int,
+    environment: Mapping[str, str],
+    tests: str | None = None,
+) -> None:
+    """Build Verilog and run the cocotb tests of a module on it.
+
+    Parameters
+    ----------
+    source
+        File with the Verilog.
+    top
+        Name of its top module.
+    module
+        Python module with the tests.
+    simulator
+        From `sim.simulator.find_simulator`.
+    folder
+        Working folder.
+    seed
+        Of everything random.
+    environment
+        What the tests find in their environment.
+    tests
+        Pattern of the names of the tests to run; None: all.
+
+    Raises
+    ------
+    BenchError
+        A test failed, or none ran; the text has the end of the simulator's log.
+    """
+    log = folder / "test.log"
+    runner = get_runner(simulator.name)
+    with simulator.environment():
+        try:
+            runner.build(
+                sources=[source],
+                hdl_toplevel=top,
+                build_dir=folder / "build",
+                build_args=_BUILD_ARGUMENTS[simulator.name],
+                timescale=("1ns", "1ps"),
+                always=True,
+                log_file=folder / "build.log",
+            )
+            results = runner.test(
+                test_module=module,
+                hdl_toplevel=top,
+                build_dir=folder / "build",
+                test_dir=folder,
+                results_xml=str((folder / "results.xml").resolve()),
+                seed=seed,
+                extra_env={
+                    **environment,
+                    # Rewriting the assertions of every module that is imported, torch's too,
+                    # takes five seconds a simulation; the benches' own have their messages.
+                    "COCOTB_REWRITE_ASSERTION_FILES": "",
+                },
+                test_filter=tests,
+                log_file=log,
+            )
+            ran, failed = get_results(results)
+        except (SystemExit, RuntimeError) as error:
+            raise BenchError(f"{top} on {simulator.name}: {error}\n{_tail(folder)}") from error
+    if not ran or failed:
+        raise BenchError(
+            f"{top} on {simulator.name}: {failed} of {ran} tests failed, seed {seed}\n"
+            f"{_tail(folder)}"
+        )
 
 
 def _watch(

@@ -18,7 +18,6 @@ import hw.metadata.index
 import hw.selectors.run_time
 import hw.units.decompressor
 import hw.units.pe
-import hw.units.scale_memory
 import hw.units.sparsifier
 from hw.config import METADATA, UnitConfig
 from hw.emit import emit
@@ -27,7 +26,6 @@ from hw.pipeline import Bundle, Step
 from hw.ranking import at_least
 from hw.slots import gather, scatter
 from sim.seeded import Bench, emit_with, expect_failure
-from tests.mutant import mutant
 
 pytestmark = pytest.mark.slow
 
@@ -123,35 +121,6 @@ def test_split_streams_drift_apart(bench: Bench) -> None:
     )
     assert count == 1
     expect_failure(bench, config, verilog, "outputs")
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        # A bank is swapped after the first token: what it reads may never have been written.
-        ("read_bank ^ done", "read_bank ^ (read & is_last)", "outputs differ|invalid literal"),
-        # A word is overwritten while it is still read.
-        ("self.i.ready.eq(~waiting)", "self.i.ready.eq(1)", "outputs|changed before"),
-        # A table serves one token too many, and one too few.
-        ("tokens == 1", "tokens == 0", "outputs"),
-        ("tokens == 1", "tokens < 3", "outputs"),
-        # It goes on behind the end of its bank.
-        ("word.last | is_full", "word.last", "outputs|invalid literal"),
-        # The output does not hold.
-        ("read_port.en.eq(read)", "read_port.en.eq(1)", "outputs differ|changed before"),
-        # A bank stays taken for a cycle more.
-        ("self.i.ready.eq(~waiting)", "self.i.ready.eq(~waiting & ~done)", r"word \d+ entered in"),
-    ],
-)
-def test_scale_memory(
-    old: str, new: str, message: str, bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = UnitConfig(n=1, m=2, unit="scale_memory", depth=5)
-    bug = mutant(hw.units.scale_memory, old, new).ScaleMemoryUnit
-    with monkeypatch.context() as patch:
-        patch.setitem(hw.units._UNITS, "scale_memory", bug)
-        verilog = emit(config).verilog
-    expect_failure(bench, config, verilog, message)
 
 
 @pytest.mark.parametrize("metadata", METADATA)
