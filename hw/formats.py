@@ -64,12 +64,14 @@ class NumberFormat:
         return (1 << self.exponent_width) - (3 if self.has_infinity else 2)
 
     @property
+    def bias(self) -> int:
+        """Exponent field of 1; 0 for integers."""
+        return (1 << (self.exponent_width - 1)) - 1 if self.kind == "float" else 0
+
+    @property
     def smallest_exponent(self) -> int:
         """log2 of the smallest magnitude above 0; 0 for integers."""
-        if self.kind == "int":
-            return 0
-        bias = (1 << (self.exponent_width - 1)) - 1
-        return 1 - bias - self.mantissa_width
+        return 1 - self.bias - self.mantissa_width if self.kind == "float" else 0
 
     @property
     def overflow_key(self) -> int:
@@ -82,6 +84,11 @@ class NumberFormat:
     def quiet_nan(self) -> int:
         """The canonical NaN of a float format: +, quiet, no payload."""
         return self.overflow_key | 1 << (self.mantissa_width - 1)
+
+    def check_float(self) -> None:
+        """Raise ValueError if this is no format of floating-point numbers."""
+        if self.kind != "float":
+            raise ValueError(f"number format must be a float format, not {self.name}")
 
 
 #: All number formats by name.  fp8_e4m3 is the OCP format: no infinity, S.1111.111 is NaN.

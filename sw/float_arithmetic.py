@@ -175,8 +175,8 @@ def square_root(a: torch.Tensor, number_format: NumberFormat) -> torch.Tensor:
     significand, exponent = _normalized(x, number_format)
     exponent = exponent + number_format.smallest_exponent
     # An even power of two, so that the root has two bits more than the result holds.
-    places = number_format.significand_width + 4
-    places = places - ((exponent - places) & 1)
+    enough = number_format.significand_width + 4
+    places = enough - ((exponent - enough) & 1)
     radicand = significand << places
     # float64 holds the radicand, but its root may round up to the next integer.
     root = radicand.double().sqrt().to(torch.int64)
@@ -298,8 +298,7 @@ def subtract_shift(data: torch.Tensor, shift: torch.Tensor, dtype: str) -> torch
 
 def _check(number_format: NumberFormat, *codes: torch.Tensor) -> None:
     _check_codes(*codes)
-    if number_format.kind != "float":
-        raise ValueError(f"number format must be a float format, not {number_format.name}")
+    number_format.check_float()
 
 
 def _check_codes(*codes: torch.Tensor) -> None:

@@ -5,5 +5,7 @@ format that has none; every NaN that is made is the canonical one.
 """
 
 from hw.floats.add import add_steps
+from hw.floats.integers import integer_to_float_steps
+from hw.floats.multiply import multiply_steps
 
-__all__ = ["add_steps"]
+__all__ = ["add_steps", "integer_to_float_steps", "multiply_steps"]

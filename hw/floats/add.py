@@ -52,7 +52,13 @@ def add_steps(
         Whether the second operand is subtracted.
     keep
         Operands that later steps need.
+
+    Raises
+    ------
+    ValueError
+        The format is none of floating-point numbers.
     """
+    number_format.check_float()
     prefix = f"{result}_"
     size, exponent_width = number_format.significand_width, number_format.exponent_width
     distance_width = min((size + _GUARD_BITS).bit_length(), exponent_width)
@@ -63,7 +69,7 @@ def add_steps(
             _compare,
             operands=operands,
             produces={"swapped": 1},
-            levels=16,
+            levels=number_format.key_width,
         ),
         step(
             partial(_order, subtract, distance_width),
@@ -81,28 +87,28 @@ def add_steps(
                 **flags,
             },
             consumes=(*(name for name in operands if name not in keep), f"{prefix}swapped"),
-            levels=14,
+            levels=exponent_width + 10,
         ),
         step(
             _align,
             reads=("smaller", "distance", "far"),
             produces={"aligned": size + _GUARD_BITS, "sticky": 1},
             consumes=tuple(f"{prefix}{name}" for name in ("smaller", "distance", "far")),
-            levels=8,
+            levels=2 * distance_width,
         ),
         step(
             _add,
             reads=("larger", "aligned", "sticky", "differ"),
             produces={"sum": size + _GUARD_BITS + 1},
             consumes=tuple(f"{prefix}{name}" for name in ("larger", "aligned", "differ")),
-            levels=14,
+            levels=size + 6,
         ),
         step(
             _normalize,
             reads=("sum", "sticky", "exponent", "special"),
             produces={"kept": size, "rest": 2, "exponent": exponent_width, "special": 1},
             consumes=tuple(f"{prefix}{name}" for name in ("sum", "sticky")),
-            levels=22,
+            levels=7 * distance_width,
         ),
         round_step(number_format, result=result, count=count, exact_subnormals=True),
     ]

@@ -50,7 +50,7 @@ def round_step(
             ]
         }
 
-    levels = 4 * number_format.width.bit_length() + 4
+    levels = 4 * number_format.width.bit_length()
     return Step(compute, {result: count * number_format.width}, tuple(names), levels)
 
 

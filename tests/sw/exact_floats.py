@@ -164,8 +164,11 @@ def corners(f: NumberFormat) -> list[int]:
 
 
 def pairs(f: NumberFormat, count: int, seed: int) -> list[tuple[int, int]]:
-    """All pairs of corners, and random ones, a quarter each: any, near in exponent, nearly equal,
-    and with few bits set, so that ties are frequent."""
+    """All pairs of corners, and random ones.
+
+    A quarter of these are any, near in exponent, nearly equal, and with few bits set, so that ties
+    are frequent.
+    """
     chosen = random.Random(seed)
     special = corners(f)
     result = [(a, b) for a in special for b in special]
@@ -175,6 +178,8 @@ def pairs(f: NumberFormat, count: int, seed: int) -> list[tuple[int, int]]:
         a = chosen.randrange(top)
         b = chosen.randrange(top)
         if number % 4 == 1:
+            # Half of them begin just above a power of two, below which places are half as far.
+            a = chosen.choice([a, a - a % unit + chosen.randrange(2)])
             b = (a + chosen.randint(-f.mantissa_width - 3, f.mantissa_width + 3) * unit) % top
             b = b - b % unit + chosen.randrange(unit) ^ chosen.randrange(2) << f.key_width
         elif number % 4 == 2:
