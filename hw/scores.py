@@ -2,7 +2,7 @@
 
 from amaranth.hdl import Cat, Const, Module, Mux, Value
 
-from hw.formats import NumberFormat
+from hw.floats.lanes import Number, unpack
 from hw.keys import key_step
 from hw.logic import named
 from hw.normalize import normalize
@@ -73,8 +73,9 @@ def _code_steps(
         for lane, (value, factor) in enumerate(zip(magnitudes, bundle["scale"], strict=True)):
             significand, exponent = value, Const(0, 1)
             if is_float:
-                significand, exponent = _parts(value, score.number.mantissa_width, -1)
-                result["classes"] += _class(m, lane, value, score.number)
+                number = unpack(m, f"data{lane}", value, score.number)
+                significand, exponent = Cat(number.significand), number.power
+                result["classes"] += _class(number)
             scale_exponent: Value = Const(0, 1)
             product = significand
             if scale.kind == "power":
@@ -82,7 +83,7 @@ def _code_steps(
             elif scale.kind == "fixed":
                 product = significand * factor
             else:
-                scale_significand, scale_exponent = _parts(factor, scale.MANTISSA_WIDTH, None)
+                scale_significand, scale_exponent = _scale_parts(factor, scale.MANTISSA_WIDTH)
                 product = significand * scale_significand
             total = Cat(exponent + scale_exponent, Const(0, score.e_width))[: score.e_width]
             result["products"].append(
@@ -127,20 +128,13 @@ def _multiplier_levels(width: int) -> int:
     return 2 * width
 
 
-def _parts(bits: Value, mantissa_width: int, end: int | None) -> tuple[Value, Value]:
-    """Significand, and exponent in units of the smallest number above 0, below bit `end`."""
-    mantissa, field = bits[:mantissa_width], bits[mantissa_width:end]
+def _scale_parts(scale: Value, mantissa_width: int) -> tuple[Value, Value]:
+    """Significand and exponent of a scale without a sign."""
+    mantissa, field = scale[:mantissa_width], scale[mantissa_width:]
     is_normal = field.any()
     return Cat(mantissa, is_normal), field - is_normal
 
 
-def _class(m: Module, lane: int, value: Value, number_format: NumberFormat) -> list[Value]:
+def _class(number: Number) -> list[Value]:
     """Bits of the class: infinity, NaN."""
-    mantissa_width = number_format.mantissa_width
-    mantissa, field = value[:mantissa_width], value[mantissa_width:-1]
-    if not number_format.has_infinity:
-        return [Const(0, 1), named(m, f"is_nan{lane}", value[:-1].all())]
-    return [
-        named(m, f"is_infinity{lane}", field.all() & ~mantissa.any()),
-        named(m, f"is_nan{lane}", field.all() & mantissa.any()),
-    ]
+    return [number.is_special & ~number.is_nan, number.is_nan]

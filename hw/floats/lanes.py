@@ -39,6 +39,11 @@ class Number:
     is_nan: Value
 
     @property
+    def power(self) -> Value:
+        """x, where a finite magnitude is s * 2**x in units of the smallest one above 0."""
+        return (self.exponent - self.is_normal)[: len(self.exponent)]
+
+    @property
     def significand(self) -> list[Value]:
         """Mantissa and leading bit, to be concatenated."""
         return [self.mantissa, self.is_normal]

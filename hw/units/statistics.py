@@ -4,17 +4,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
-from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib import data, wiring
 
 from hw.aligned_sum import AlignedSum, maximum
 from hw.config import STATISTICS_WIDTHS, UnitConfig
+from hw.floats.lanes import unpack
 from hw.floats.scaled import scaled_to_float_steps
 from hw.formats import FP32
 from hw.keys import key_step
 from hw.logic import any_of, named
-from hw.pipeline import Bundle, Pipeline, Step, payload_layout
+from hw.pipeline import Bundle, Pipeline, Step
 from hw.ports import Field, input_payload, output_payload
+from hw.reduction import Reduction
 from hw.units.chain import Chain
 
 __all__ = ["statistics_unit"]
@@ -46,7 +47,11 @@ def statistics_unit(config: UnitConfig) -> wiring.Component:
                 steps=statistics.group_steps(),
                 stages=config.stages - 1 - behind,
             ),
-            "token": TokenSums(statistics),
+            "token": Reduction(
+                inputs=statistics.group_fields,
+                outputs=statistics.token_fields,
+                gather=statistics.gather,
+            ),
             "result": Pipeline(
                 inputs=statistics.token_fields,
                 outputs=output_payload(config),
@@ -85,12 +90,9 @@ class Statistics(ABC):
 
     @abstractmethod
     def gather(
-        self, m: Module, group: data.View, *, take: Value, fresh: Value
+        self, m: Module, group: data.View, take: Value, fresh: Value
     ) -> dict[str, Sequence[Value]]:
-        """Registers that hold `token_fields` after the groups taken so far.
-
-        `fresh` says that the group is the first one of its token, `take` that it is there.
-        """
+        """Registers that hold `token_fields`, see `hw.reduction`."""
 
     @abstractmethod
     def result_steps(self) -> list[Step]:
@@ -178,7 +180,7 @@ class _IntegerStatistics(Statistics):
         ]
 
     def gather(
-        self, m: Module, group: data.View, *, take: Value, fresh: Value
+        self, m: Module, group: data.View, take: Value, fresh: Value
     ) -> dict[str, Sequence[Value]]:
         result: dict[str, Sequence[Value]] = {}
         largest = self._largest(m, group, take=take, fresh=fresh)
@@ -235,33 +237,23 @@ class _FloatStatistics(Statistics):
 
     def group_steps(self) -> list[Step]:
         config, number_format = self.config, self.config.format
-        lanes, mantissa_width = config.m, config.format.mantissa_width
+        lanes = config.m
         exponent_width = number_format.exponent_width
         size = number_format.significand_width
 
-        def unpack(m: Module, bundle: Bundle) -> Bundle:
+        def read(m: Module, bundle: Bundle) -> Bundle:
             result: Bundle = {
                 name: [] for name in ("significand", "exponent", "negative", "nan", "infinite")
             }
             for lane, code in enumerate(bundle["data"]):
-                mantissa, field = code[:mantissa_width], code[mantissa_width:-1]
-                is_normal = field.any()
-                if number_format.has_infinity:
-                    special = named(m, f"special{lane}", field.all())
-                    infinite = special & ~mantissa.any()
-                    nan = special & mantissa.any()
-                else:
-                    special = nan = named(m, f"special{lane}", code[:-1].all())
-                    infinite = Const(0, 1)
-                finite = ~special
-                significand = Cat(mantissa, is_normal) & finite.replicate(size)
-                exponent = (field - is_normal)[:exponent_width] & finite.replicate(exponent_width)
+                number = unpack(m, f"data{lane}", code, number_format)
+                finite = ~number.is_special
                 for name, value in (
-                    ("significand", significand),
-                    ("exponent", exponent),
-                    ("negative", code[-1]),
-                    ("nan", nan),
-                    ("infinite", infinite),
+                    ("significand", Cat(number.significand) & finite.replicate(size)),
+                    ("exponent", number.power & finite.replicate(exponent_width)),
+                    ("negative", number.sign),
+                    ("nan", number.is_nan),
+                    ("infinite", number.is_special & ~number.is_nan),
                 ):
                     result[name].append(named(m, f"{name}{lane}", value))
             return result
@@ -324,7 +316,7 @@ class _FloatStatistics(Statistics):
         bits = config.resolved_align_bits
         return [
             Step(
-                unpack,
+                read,
                 {
                     "significand": lanes * size,
                     "exponent": lanes * exponent_width,
@@ -372,7 +364,7 @@ class _FloatStatistics(Statistics):
         ]  # fmt: skip
 
     def gather(
-        self, m: Module, group: data.View, *, take: Value, fresh: Value
+        self, m: Module, group: data.View, take: Value, fresh: Value
     ) -> dict[str, Sequence[Value]]:
         result: dict[str, Sequence[Value]] = {
             "max": self._largest(m, group, take=take, fresh=fresh)
@@ -451,49 +443,3 @@ def _tree(values: Sequence[Value]) -> Value:
             for k in range(0, len(values), 2)
         ]
     return values[0]
-
-
-class TokenSums(wiring.Component):
-    """What the groups of a token have in common, in registers that are the output.
-
-    Latency one cycle from the group with ``last``; one group a cycle; while a result waits nothing
-    is taken.
-
-    Parameters
-    ----------
-    statistics
-        What is found out.
-
-    Members
-    -------
-    i : In(stream)
-        ``group_fields`` of the statistics.
-    o : Out(stream)
-        ``token_fields`` of the statistics.
-    """
-
-    def __init__(self, statistics: Statistics) -> None:
-        self._statistics = statistics
-        super().__init__(
-            {
-                "i": In(stream.Signature(payload_layout(statistics.group_fields))),
-                "o": Out(stream.Signature(payload_layout(statistics.token_fields))),
-            }
-        )
-
-    def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's signature
-        """The logic."""
-        m = Module()
-        take = Signal()
-        fresh = Signal(init=1)
-        found = self._statistics.gather(m, self.i.payload, take=take, fresh=fresh)
-        with m.If(take):
-            m.d.sync += fresh.eq(self.i.payload.last)
-        with m.If(self.i.ready):
-            m.d.sync += self.o.valid.eq(take & self.i.payload.last)
-        m.d.comb += [
-            self.i.ready.eq(~self.o.valid | self.o.ready),
-            take.eq(self.i.valid & self.i.ready),
-            *(self.o.payload[name].eq(Cat(values)) for name, values in found.items()),
-        ]
-        return m
