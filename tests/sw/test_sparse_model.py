@@ -1,6 +1,7 @@
 import copy
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -529,3 +530,28 @@ def test_default_model(default_model: LanguageModel) -> None:
     assert not torch.equal(got, dense)
     assert bool(got.isfinite().all())
     assert torch.equal(logits(model, tokens), dense)
+
+
+@pytest.mark.slow
+def test_speed(default_model: LanguageModel) -> None:
+    model = default_model.model
+    tokens = torch.arange(1000, 1512).unsqueeze(0)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+
+    def seconds() -> float:
+        # Of this process: others may be at work.
+        start = time.process_time()
+        logits(model, tokens)
+        return time.process_time() - start
+
+    try:
+        ratios = []
+        for _ in range(4):
+            dense = seconds()
+            with sparsify(model, "8:16,shift=d-pts-mean,var", progress=False):
+                ratios.append(seconds() / dense)
+    finally:
+        torch.set_num_threads(threads)
+    # The first pair warms up.
+    assert sorted(ratios[1:])[1] <= 1.6
