@@ -12,9 +12,9 @@ from sw.errors import InputError
 from sw.evaluate import evaluate, main, read_evaluation
 from sw.method import Method
 from sw.model import LanguageModel
-from sw.perplexity import window_likelihood
+from sw.perplexity import perplexity, window_likelihood
 from sw.sparse_model import sparsify
-from sw.text import Text
+from sw.text import Text, load_text
 from sw.windows import read_windows
 from tests.sw.command import Run, runner
 from tests.sw.tiny_model import words
@@ -308,3 +308,15 @@ def test_other_files_are_not_overwritten(
         2, "", f"python -m sw.evaluate: error: evaluation file {str(path)!r} {message}\n"
     )  # fmt: skip
     assert path.read_text() == content
+
+
+@pytest.mark.slow
+def test_default_model(default_model: LanguageModel) -> None:
+    methods = [Method.parse(text) for text in ("unstructured=0.5", "8:16", "2:4")]
+    evaluation = evaluate(
+        default_model, load_text(), methods, tokens=(0, 256), window=128, progress=False
+    )
+    # The published order of the patterns.
+    perplexities = [perplexity(one.windows) for one in evaluation.measured.values()]
+    assert perplexities == sorted(perplexities)
+    assert 5 < perplexities[0] < 50
