@@ -3,7 +3,8 @@
 Everything that the methods need for each linear is computed and written to one safetensors file
 (`sw.constants`): scales and singular vectors from the weights, shifts and norms from the tokens
 that the dense model reads (`sw.input_statistics`), and what is learned by training (`sw.training`).
-Windows are drawn at random from a range of the text's tokens.  Layers that are done are kept beside
+Windows are drawn at random from a range of the text's tokens.  Arguments may come from a file, one
+a line (``@sw/baselines/calibration.txt``).  Layers that are done are kept beside
 the file until it is complete, so that a run that was stopped goes on where it was.
 
 The metadata say where the constants came from, all in strings:
@@ -318,7 +319,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = CommandParser(
         prog=_PROGRAM,
         description="Compute what methods of sparsity need for each linear, and write it to a"
-        " file.",
+        " file.  @FILE stands for the arguments in a file, one a line.",
+        fromfile_prefix_chars="@",
     )
     parser.add_argument(
         "methods", nargs="+", metavar="METHOD",

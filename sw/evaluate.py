@@ -7,7 +7,8 @@ methods; what a method costs is the difference to it, window by window.
 
 The result is a JSON file with the log-likelihood of every window, and beside it the table in
 Markdown.  A method that the file has already, measured under the same conditions, is not measured
-again.
+again.  Arguments may come from a file, one a line: ``@sw/baselines/methods.txt`` are those of the
+committed results, which `BASELINE` is.
 """
 
 import argparse
@@ -42,9 +43,12 @@ from sw.sparse_model import sparsify
 from sw.text import Text
 from sw.windows import parse_tokens, read_windows
 
-__all__ = ["Evaluation", "Measured", "evaluate", "main", "read_evaluation"]
+__all__ = ["BASELINE", "Evaluation", "Measured", "evaluate", "main", "read_evaluation"]
 
 _PROGRAM = "python -m sw.evaluate"
+
+#: The committed results, of the default model and text.
+BASELINE = Path(__file__).with_name("baselines") / "evaluation.json"
 
 #: Value of the key ``format`` of the file.
 FORMAT = "nmsparse evaluation 1"
@@ -263,6 +267,10 @@ def evaluate(
             evaluation.measured[name] = Measured(method, digest, tuple(results))
             if save is not None:
                 save(evaluation)
+    # The order is that in which methods were asked for.
+    others = [name for name in evaluation.measured if name not in wanted]
+    names = dict.fromkeys([str(_DENSE), *others, *wanted])
+    evaluation.measured = {name: evaluation.measured[name] for name in names}
     return evaluation
 
 
@@ -316,7 +324,9 @@ def _read_all_constants(paths: Sequence[Path], language_model: LanguageModel) ->
 def _parser() -> argparse.ArgumentParser:
     parser = CommandParser(
         prog=_PROGRAM,
-        description="Perplexity of a language model under methods of sparsity, side by side.",
+        description="Perplexity of a language model under methods of sparsity, side by side."
+        " @FILE stands for the arguments in a file, one a line.",
+        fromfile_prefix_chars="@",
     )
     # A default of None would show as "(default: None)".
     optional: dict[str, Any] = {"default": argparse.SUPPRESS}

@@ -138,6 +138,19 @@ def test_only_what_was_asked_for_is_shown(run: Run, tmp_path: Path) -> None:
     assert [line.split()[1] for line in lines[2:5]] == ["dense", "2:4", "4:8"]
 
 
+def test_arguments_from_a_file(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "methods.txt").write_text("--window=30\n2:4\n8:16,var\n")
+    status, out, _ = run(f"@{tmp_path}/methods.txt", "4:8")
+    assert status == 0
+    assert [line.split()[0] for line in out.splitlines()[2:6]] == [
+        "dense",
+        "2:4",
+        "8:16,var",
+        "4:8",
+    ]
+    assert "\n2 windows of 30 tokens," in out
+
+
 def test_bf16(run: Run) -> None:
     (_, exact, _), (status, out, _) = run("8:16"), run("8:16", "--dtype", "bf16")
     assert status == 0
@@ -194,12 +207,16 @@ def test_what_is_known_is_not_measured_again(
         return original(model, window, prefill)
 
     monkeypatch.setattr(evaluate_module, "window_likelihood", counted)
-    assert run("4:8", "2:4", "dense", "-o", str(path))[0] == 0
+    assert run("2:4", "4:8", "dense", "-o", str(path))[0] == 0
     assert measured == []
     assert path.read_bytes() == done
+    # What was asked for last is last.
+    assert run("2:4", "-o", str(path))[0] == 0
+    assert measured == []
+    assert list(read_evaluation(path).measured) == ["dense", "4:8", "2:4"]
     # Stopped in the second of two methods, it keeps the first.
     assert run("8:16", "1:2", "-o", str(path))[0] == 2
-    assert list(read_evaluation(path).measured) == ["dense", "2:4", "4:8", "8:16"]
+    assert list(read_evaluation(path).measured) == ["dense", "4:8", "2:4", "8:16"]
     assert run("8:16", "1:2", "-o", str(path))[0] == 0
     assert len(measured) == 5 + 3
 
