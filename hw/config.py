@@ -8,9 +8,11 @@ from math import comb
 from typing import Any
 
 from hw.choice import choose, serial_cycles
+from hw.correction_plan import PLAN
 from hw.formats import FORMATS, INTEGER_FORMATS, NumberFormat
 from hw.parameters import (
     CRITERIA,
+    FEATURES_WIDTH,
     GOALS,
     LAYOUTS,
     MAX_ACC_WIDTH,
@@ -32,6 +34,7 @@ from hw.parameters import (
     STATISTICS_WIDTHS,
     TOKEN_COUNT_WIDTH,
     UNITS,
+    VARIANCE_FLOOR,
     WORDS,
     ConfigError,
 )
@@ -41,6 +44,7 @@ from hw.verilog_keywords import VERILOG_KEYWORDS
 #: What can be chosen is as much part of the configuration as what was chosen.
 __all__ = [
     "CRITERIA",
+    "FEATURES_WIDTH",
     "GOALS",
     "LAYOUTS",
     "METADATA",
@@ -53,6 +57,7 @@ __all__ = [
     "STATISTICS_WIDTHS",
     "TOKEN_COUNT_WIDTH",
     "UNITS",
+    "VARIANCE_FLOOR",
     "WORDS",
     "ConfigError",
     "UnitConfig",
@@ -116,6 +121,7 @@ class UnitConfig:
     n, m
         Pattern: N of every M lanes are kept; 1 <= n <= m, 2 <= m <= 64.  Not given with
         `flexible`, which decides them: m is then the number of lanes, n the largest number kept.
+        Of correction and epilogue only a part of the name.
     unit
         One of `UNITS`.
     dtype
@@ -164,7 +170,7 @@ class UnitConfig:
     weight_dtype
         Number format of a PE's weights; None: the activations' format.
     acc_width
-        Bits of a PE's accumulator and of its result.
+        Bits of a PE's accumulator and of its result, and of the integers that an epilogue takes.
     overflow
         ``wrap``: the accumulator counts modulo 2**acc_width; ``saturate``: it is limited to its
         range after each group.
@@ -250,6 +256,7 @@ class UnitConfig:
             self._check_choice("dtype", INTEGER_FORMATS, " in a pe")
             if self.weight_dtype is not None:
                 self._check_choice("weight_dtype", INTEGER_FORMATS, " in a pe")
+        if self.unit in ("pe", "epilogue") and self.format.kind == "int":
             self._check_range("acc_width", 2, MAX_ACC_WIDTH)
         self._check_pipeline()
         if self.name is not None:
@@ -537,6 +544,8 @@ class UnitConfig:
             return max(1, -(-ratio[0] // ratio[1]))
         if self.serial:
             return self.m + 1
+        if self.unit == "correction":
+            return PLAN.cycles + 1
         return serial_cycles(m=self.m, key_width=self.key_width) + 1 if self.is_serial else 1
 
     @property
@@ -549,10 +558,13 @@ class UnitConfig:
         else:
             resolved |= {"n": self.n, "m": self.m}
         for parameter in PARAMETERS[self.unit]:
-            # What changes the function only where it is asked for.
             if parameter == "align_bits" and self.format.kind == "int":
                 # Sums of integers are exact.
                 continue
+            if parameter == "acc_width" and self.format.kind == "float":
+                # Sums of numbers are fp32.
+                continue
+            # What changes the function only where it is asked for.
             if parameter in OPTIONAL and getattr(self, parameter) == defaults[parameter]:
                 continue
             resolved[parameter] = getattr(self, parameter)

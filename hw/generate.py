@@ -32,10 +32,11 @@ _PROG = "python -m hw.generate"
 
 #: Options that are refused, not ignored, by units that have no use for them: those that have.
 _ONLY = {
-    **dict.fromkeys(("weight_dtype", "acc_width", "overflow", "check"), "pe"),
-    **dict.fromkeys(("word", "layout"), "packer or unpacker"),
-    "align_bits": "statistics",
-    "depth": "scale_memory",
+    **dict.fromkeys(("weight_dtype", "overflow", "check"), ("pe",)),
+    **dict.fromkeys(("word", "layout"), ("packer", "unpacker")),
+    "acc_width": ("pe", "epilogue"),
+    "align_bits": ("statistics",),
+    "depth": ("scale_memory",),
 }
 
 
@@ -103,7 +104,12 @@ def _parser() -> CommandParser:
     add("--layout", help=f"packer, unpacker: {', '.join(LAYOUTS)} (default: interleaved)")
     add("--depth", type=int, metavar="WORDS", help="scale_memory: longest table (default: 256)")
     add("--weight-dtype", help=f"pe: {', '.join(INTEGER_FORMATS)} (default: as --dtype)")
-    add("--acc-width", type=int, metavar="BITS", help="pe: accumulator (default: 32)")
+    add(
+        "--acc-width",
+        type=int,
+        metavar="BITS",
+        help="pe, epilogue: bits of an integer sum (default: 32)",
+    )
     add("--overflow", help=f"pe: {', '.join(OVERFLOWS)} (default: wrap)")
     add(
         "--align-bits",
@@ -134,10 +140,13 @@ def _config(parser: CommandParser, options: dict[str, object]) -> UnitConfig:
             parser.error(f"--dtype {error.rule}, the default")
         parser.error(f"--{error.parameter.replace('_', '-')} {error.rule}")
     for option, units in _ONLY.items():
-        if option in options and option not in config.parameters:
-            parser.error(
-                f"--{option.replace('_', '-')} must go with --unit {units}, not {config.unit!r}"
-            )
+        if option not in options or option in config.parameters:
+            continue
+        name = f"--{option.replace('_', '-')}"
+        if config.unit in units:
+            kind = "an integer" if config.format.kind == "float" else "a float"
+            parser.error(f"{name} must go with {kind} --dtype, not {config.dtype!r}")
+        parser.error(f"{name} must go with --unit {' or '.join(units)}, not {config.unit!r}")
     return config
 
 

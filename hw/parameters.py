@@ -2,6 +2,7 @@
 
 __all__ = [
     "CRITERIA",
+    "FEATURES_WIDTH",
     "GOALS",
     "LAYOUTS",
     "MAX_ACC_WIDTH",
@@ -23,6 +24,7 @@ __all__ = [
     "STATISTICS_WIDTHS",
     "TOKEN_COUNT_WIDTH",
     "UNITS",
+    "VARIANCE_FLOOR",
     "WORDS",
     "ConfigError",
 ]
@@ -39,6 +41,8 @@ UNITS: dict[str, str] = {
     "pe": "sparse dot product of packed activations with dense weights",
     "statistics": "sum, sum of squares and maximum of a token, all of it and what is kept",
     "scale_memory": "scales of a layer, again for every token",
+    "correction": "ratio of standard deviations and mean of a token, from its statistics",
+    "epilogue": "ratio, gain, shift and bias on the sum of a PE, in fp32",
 }
 
 #: Architectures of the top-N-of-M selector, all with the same function.
@@ -94,6 +98,12 @@ MAX_ACC_WIDTH = 64
 #: Bits of the exact sums of a token of integers, and of their squares.
 STATISTICS_WIDTHS = (32, 48)
 
+#: Bits of the number of activations of a token.
+FEATURES_WIDTH = 17
+
+#: What the variance of the kept activations of a token counts at least (arXiv 2509.22166).
+VARIANCE_FLOOR = 1e-9
+
 #: Bits to which floating-point sums are aligned, at most.
 MAX_ALIGN_BITS = 40
 
@@ -123,6 +133,8 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     ),
     "statistics": ("dtype", "align_bits", "pipeline"),
     "scale_memory": ("scale_format", "depth"),
+    "correction": ("dtype", "pipeline"),
+    "epilogue": ("dtype", "acc_width", "pipeline"),
 }  # fmt: skip
 
 

@@ -4,7 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from hw.config import PACKING_UNITS, SHIFTS, STATISTICS_WIDTHS, TOKEN_COUNT_WIDTH, UnitConfig
+from hw.config import (
+    FEATURES_WIDTH,
+    PACKING_UNITS,
+    SHIFTS,
+    STATISTICS_WIDTHS,
+    TOKEN_COUNT_WIDTH,
+    UnitConfig,
+)
 from hw.formats import FP32
 
 __all__ = [
@@ -87,6 +94,14 @@ def _fields(config: UnitConfig) -> dict[str, Field]:
         "error": Field("error", 1, 1, "bit"),
         "sum": Field("sum", 1, config.acc_width, "signed"),
         **_statistics(config),
+        "features": Field("features", 1, FEATURES_WIDTH, "unsigned"),
+        "ratio": Field("ratio", 1, FP32.width, FP32.name),
+        "mean": Field("mean", 1, FP32.width, FP32.name),
+        **{
+            name: Field(name, 1, FP32.width, FP32.name)
+            for name in ("gain", "row_sum", "bias", "result")
+        },
+        **_epilogue(config),
         "meta_data": word,
         "meta_bytes": byte_count,
         "meta_last": Field("last", 1, 1, "bit"),
@@ -95,8 +110,8 @@ def _fields(config: UnitConfig) -> dict[str, Field]:
 
 
 def _statistics(config: UnitConfig) -> dict[str, Field]:
-    """Results of the unit of that name."""
-    if config.unit != "statistics":
+    """What is found out about a token, and what is made of it."""
+    if config.unit not in ("statistics", "correction"):
         return {}
     result = {"max": Field("max", 1, config.format.key_width, "unsigned")}
     kinds = ("signed", "unsigned")
@@ -106,6 +121,14 @@ def _statistics(config: UnitConfig) -> dict[str, Field]:
             name, 1, FP32.width if is_float else width, FP32.name if is_float else kind
         )
     return result | {f"kept_{name}": field for name, field in result.items()}
+
+
+def _epilogue(config: UnitConfig) -> dict[str, Field]:
+    """What has another content in the unit of that name than elsewhere."""
+    if config.unit != "epilogue":
+        return {}
+    names = ["shift"] if config.format.kind == "int" else ["sum", "shift"]
+    return {name: Field(name, 1, FP32.width, FP32.name) for name in names}
 
 
 def _scale(config: UnitConfig) -> Field:
@@ -148,6 +171,14 @@ _PAYLOADS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("sum", "squares", "max", "kept_sum", "kept_squares", "kept_max"),
     ),
     "scale_memory": (("scale", "last", "tokens"), ("scale", "last")),
+    "correction": (
+        ("sum", "squares", "kept_sum", "kept_squares", "features"),
+        ("ratio", "mean"),
+    ),
+    "epilogue": (
+        ("sum", "ratio", "gain", "shift", "row_sum", "bias", "last", "error"),
+        ("result", "last", "error"),
+    ),
 }
 
 

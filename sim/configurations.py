@@ -331,6 +331,29 @@ def _statistics() -> list[UnitConfig]:
     ]
 
 
+def _corrections() -> list[UnitConfig]:
+    return [
+        _config(pattern, unit="correction", dtype=dtype, pipeline=stages)
+        for pattern, dtype, stages in (
+            (_USUAL, "bf16", 1),
+            (_SMALL, "fp8_e4m3", 0),
+            ((2, 4), "int16", 3),
+        )
+    ]
+
+
+def _epilogues() -> list[UnitConfig]:
+    return [
+        _config(pattern, unit="epilogue", dtype=dtype, pipeline=stages, acc_width=width)
+        for pattern, dtype, stages, width in (
+            (_USUAL, "bf16", 1, 32),
+            (_SMALL, "fp16", 0, 32),
+            (_USUAL, "int8", 4, 32),
+            ((5, 5), "int16", 12, 64),
+        )
+    ]
+
+
 def _scale_memories() -> list[UnitConfig]:
     """Banks of one word, of many, and of numbers that are no power of two."""
     return [
@@ -365,6 +388,8 @@ def configurations(unit: str) -> list[UnitConfig]:
         "pe": _pes,
         "statistics": _statistics,
         "scale_memory": _scale_memories,
+        "correction": _corrections,
+        "epilogue": _epilogues,
     }[unit]()
 
 

@@ -9,6 +9,8 @@ import torch
 from hw.config import SHIFTED, TOKEN_COUNT_WIDTH, UnitConfig
 from hw.formats import NumberFormat
 from hw.ports import input_payload
+from sim.special_codes import choice, special_codes
+from sim.token_stimuli import correction_stimuli, epilogue_stimuli
 from sw.activations import read_activations
 from sw.golden import Payload, sparsify, unit_model
 from sw.metadata import encode
@@ -26,35 +28,15 @@ ALL_MASKS = 20_000
 SOME_MASKS = 1_000
 
 
-def _special_codes(number_format: NumberFormat) -> list[int]:
-    """Zeros, ones, extremes, subnormals, infinities, NaNs of a format."""
-    width = number_format.width
-    top = 1 << (width - 1)
-    if number_format.kind == "int":
-        return [0, 1, 2, top - 1, top, top + 1, 2 * top - 1, 2 * top - 2]
-    exponent = ((1 << number_format.exponent_width) - 1) << number_format.mantissa_width
-    smallest_normal = 1 << number_format.mantissa_width
-    magnitudes = [
-        0, 1, smallest_normal - 1, smallest_normal, exponent - 1, exponent, exponent + 1,
-        top - 1, top >> 1,
-    ]  # fmt: skip
-    return [code for magnitude in magnitudes for code in (magnitude, magnitude | top)]
-
-
-def _choice(values: list[int], shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
-    table = torch.tensor(values)
-    return table[torch.randint(len(values), shape, generator=generator)]
-
-
 def _corner_groups(number_format: NumberFormat, m: int, generator: torch.Generator) -> torch.Tensor:
-    special = _special_codes(number_format)
+    special = special_codes(number_format)
     equal = torch.tensor(special).unsqueeze(-1).expand(-1, m)
     zero = torch.zeros(m, m, dtype=torch.int64)
     one_hot = [zero.clone().fill_diagonal_(code) for code in special[:10]]
     # Neighbouring codes, rising and falling: every comparator decides by its lowest bit.
     ramp = torch.arange(m).unsqueeze(0) + torch.arange(1, 9).unsqueeze(-1)
     ramp &= (1 << number_format.key_width) - 1
-    mixed = _choice(special, (64, m), generator)
+    mixed = choice(special, (64, m), generator)
     return torch.cat([equal, *one_hot, ramp, ramp.flip(-1), mixed])
 
 
@@ -133,7 +115,7 @@ def _scales(config: UnitConfig, kind: str, count: int, generator: torch.Generato
     limit = 1 << input_payload(config)["scale"].width
     shape = (count, config.m)
     if kind == "corners":
-        return _choice([0, 1, limit // 2, limit - 1], shape, generator)
+        return choice([0, 1, limit // 2, limit - 1], shape, generator)
     scale = torch.randint(limit, shape, generator=generator)
     if kind == "ties":
         # Up to two scales a group.
@@ -152,8 +134,8 @@ def _scales_and_shift(
     if config.shift in SHIFTED:
         lanes = config.m if config.shift == "lane" else 1
         if kind == "corners":
-            special = _special_codes(config.format)
-            result["shift"] = _choice(special, (count, lanes), generator)
+            special = special_codes(config.format)
+            result["shift"] = choice(special, (count, lanes), generator)
         else:
             # Near the data, so that numbers cancel: one of them, its lowest bits another.
             near = data.gather(-1, torch.randint(config.m, (count, lanes), generator=generator))
@@ -165,7 +147,7 @@ def _operands(
     number_format: NumberFormat, kind: str, shape: tuple[int, int], generator: torch.Generator
 ) -> torch.Tensor:
     if kind == "corners":
-        return _choice(_special_codes(number_format), shape, generator)
+        return choice(special_codes(number_format), shape, generator)
     return torch.randint(1 << number_format.width, shape, generator=generator)
 
 
@@ -194,7 +176,7 @@ def _tables(config: UnitConfig, kind: str, count: int, generator: torch.Generato
         "ties": [1, 2],
         "corners": [1, depth, depth + 1, 2 * depth],
     }.get(kind, list(range(1, max(1, min(depth, count // 8)) + 1)))
-    lengths = _choice(choices, (count,), generator).cumsum(0)
+    lengths = choice(choices, (count,), generator).cumsum(0)
     last = torch.zeros(count, 1, dtype=torch.int64)
     last[lengths[lengths < count] - 1] = 1
     last[-1] = 1
@@ -249,6 +231,11 @@ def stimuli(
         return {"data": data, "mask": mask, "last": _ends(len(data), 8, generator)}
     if config.unit == "scale_memory":
         return _tables(config, kind, count, generator)
+    if config.unit == "correction":
+        return correction_stimuli(config, kind, count, generator, captured)
+    if config.unit == "epilogue":
+        epilogue = epilogue_stimuli(config, kind, count, generator, captured)
+        return epilogue | {"last": _ends(count, 8, generator), "error": _ends(count, 8, generator)}
     if config.unit == "encoder":
         return {"mask": _masks(config, kind, count, generator, captured).to(torch.int64)}
     if config.unit in ("packer", "unpacker"):

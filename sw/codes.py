@@ -7,7 +7,7 @@ A *code* is the bit pattern of one number, read as an unsigned integer and held 
 import numpy as np
 import torch
 
-from hw.formats import FORMATS, NumberFormat
+from hw.formats import FORMATS, FP32, NumberFormat
 
 __all__ = [
     "TORCH_DTYPES",
@@ -37,9 +37,9 @@ def codes_of(numbers: torch.Tensor, dtype: str) -> torch.Tensor:
     Parameters
     ----------
     numbers
-        Tensor of type ``TORCH_DTYPES[dtype]``; int4 in -8 .. 7.
+        Tensor of type ``TORCH_DTYPES[dtype]``, for fp32 float32; int4 in -8 .. 7.
     dtype
-        Name of the number format.
+        Name of the number format, or ``fp32``.
 
     Raises
     ------
@@ -48,11 +48,9 @@ def codes_of(numbers: torch.Tensor, dtype: str) -> torch.Tensor:
     ValueError
         An int4 number is out of range.
     """
-    expected = TORCH_DTYPES[dtype]
+    expected, integer_type, width = _types(dtype)
     if numbers.dtype != expected:
         raise TypeError(f"numbers must be {expected} for {dtype}, not {numbers.dtype}")
-    width = FORMATS[dtype].width
-    integer_type = torch.int8 if width <= 8 else torch.int16
     integers = numbers.contiguous().view(integer_type).to(torch.int64)
     if dtype == "int4" and bool(((integers < -8) | (integers > 7)).any()):
         raise ValueError(f"numbers must be between -8 and 7 for int4, not {numbers.min()} .. "
@@ -62,9 +60,16 @@ def codes_of(numbers: torch.Tensor, dtype: str) -> torch.Tensor:
 
 def numbers_of(codes: torch.Tensor, dtype: str) -> torch.Tensor:
     """Numbers of codes: the inverse of `codes_of`."""
+    number_type, integer_type, width = _types(dtype)
+    return signed(codes, width).to(integer_type).view(number_type)
+
+
+def _types(dtype: str) -> tuple[torch.dtype, torch.dtype, int]:
+    """Type of the numbers of a format, type of integers as wide as that, and bits of a code."""
+    if dtype == FP32.name:
+        return torch.float32, torch.int32, FP32.width
     width = FORMATS[dtype].width
-    integer_type = torch.int8 if width <= 8 else torch.int16
-    return signed(codes, width).to(integer_type).view(TORCH_DTYPES[dtype])
+    return TORCH_DTYPES[dtype], torch.int8 if width <= 8 else torch.int16, width
 
 
 def signed(codes: torch.Tensor, width: int) -> torch.Tensor:

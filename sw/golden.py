@@ -11,6 +11,7 @@ import torch
 from hw.config import SHIFTED, UnitConfig
 from sw.codes import signed
 from sw.dot_product import accumulate, group_dot_product
+from sw.epilogue import epilogue
 from sw.float_arithmetic import subtract_shift
 from sw.metadata import decode, encode
 from sw.packed import PackedFormat
@@ -27,6 +28,7 @@ from sw.run_time import (
 from sw.scale_memory import replay_tables
 from sw.scores import exact_scores
 from sw.selection import select
+from sw.token_correction import token_correction
 from sw.token_statistics import token_statistics
 from sw.word_stream import pack_words, unpack_words
 
@@ -172,6 +174,31 @@ def _scale_memory(config: UnitConfig, inputs: Payload) -> Payload:
     return {"scale": scale, "last": last}
 
 
+def _correction(config: UnitConfig, inputs: Payload) -> Payload:
+    ratio, mean = token_correction(
+        config,
+        total=inputs["sum"],
+        squares=inputs["squares"],
+        kept_total=inputs["kept_sum"],
+        kept_squares=inputs["kept_squares"],
+        features=inputs["features"],
+    )
+    return {"ratio": ratio, "mean": mean}
+
+
+def _epilogue(config: UnitConfig, inputs: Payload) -> Payload:
+    result = epilogue(
+        config,
+        total=inputs["sum"],
+        ratio=inputs["ratio"],
+        gain=inputs["gain"],
+        shift=inputs["shift"],
+        row_sum=inputs["row_sum"],
+        bias=inputs["bias"],
+    )
+    return {"result": result, "last": inputs["last"], "error": inputs["error"]}
+
+
 def _packed(config: UnitConfig) -> PackedFormat:
     return PackedFormat(
         n=config.n, m=config.m, dtype=config.dtype, metadata=config.metadata, layout=config.layout
@@ -211,6 +238,8 @@ _MODELS: dict[str, Callable[[UnitConfig, Payload], Payload]] = {
     "pe": _pe,
     "statistics": _statistics,
     "scale_memory": _scale_memory,
+    "correction": _correction,
+    "epilogue": _epilogue,
 }
 
 

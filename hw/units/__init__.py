@@ -5,9 +5,11 @@ from collections.abc import Callable
 from amaranth.lib import wiring
 
 from hw.config import UnitConfig
+from hw.units.correction import correction_unit
 from hw.units.decoder import decoder_unit
 from hw.units.decompressor import DecompressorUnit
 from hw.units.encoder import encoder_unit
+from hw.units.epilogue import epilogue_unit
 from hw.units.packer import PackerUnit
 from hw.units.pe import PeUnit
 from hw.units.scale_memory import ScaleMemoryUnit
@@ -29,6 +31,8 @@ _UNITS: dict[str, Callable[[UnitConfig], wiring.Component]] = {
     "pe": PeUnit,
     "statistics": statistics_unit,
     "scale_memory": ScaleMemoryUnit,
+    "correction": correction_unit,
+    "epilogue": epilogue_unit,
 }
 
 

@@ -33,7 +33,7 @@ MEMORY = {"unit": "scale_memory"}
             {"unit": "sorter"},
             "unit",
             "must be one of sparsifier, selector, encoder, decoder, decompressor, packer, "
-            "unpacker, pe, statistics, scale_memory, not 'sorter'",
+            "unpacker, pe, statistics, scale_memory, correction, epilogue, not 'sorter'",
         ),
         (
             {"metadata": "rank"},
@@ -103,6 +103,17 @@ MEMORY = {"unit": "scale_memory"}
         ({**PE, "pipeline": 33}, "pipeline", f"{PE_PIPELINE_RULE}, not 33"),
         ({**PE, "acc_width": 1}, "acc_width", "must be between 2 and 64, not 1"),
         ({**PE, "acc_width": 65}, "acc_width", "must be between 2 and 64, not 65"),
+        (
+            {"unit": "epilogue", "dtype": "int8", "acc_width": 1},
+            "acc_width",
+            "must be between 2 and 64, not 1",
+        ),
+        ({"unit": "correction", "pipeline": 33}, "pipeline", "must be between 0 and 32, not 33"),
+        (
+            {"unit": "epilogue", "pipeline": "auto"},
+            "pipeline",
+            "must be a number in a unit without a selector, not 'auto' in 'epilogue'",
+        ),
         ({"name": "module"}, "name", f"{IDENTIFIER_RULE}, not 'module'"),
         ({"name": "logic"}, "name", f"{IDENTIFIER_RULE}, not 'logic'"),
         ({"name": ""}, "name", f"{IDENTIFIER_RULE}, not ''"),
@@ -414,6 +425,8 @@ def test_defaults_and_immutability():
         (MEMORY, "nm_scale_memory_8_16_u8"),
         ({**MEMORY, "scale_format": "bf16", "depth": 5}, "nm_scale_memory_8_16_bf16"),
         ({**MEMORY, "dtype": "int4", "metadata": "index"}, "nm_scale_memory_8_16_u8"),
+        ({"unit": "correction"}, "nm_correction_8_16_bf16"),
+        ({"unit": "epilogue", "dtype": "int8", "acc_width": 24}, "nm_epilogue_8_16_int8"),
         ({"name": "keep_half"}, "keep_half"),
         ({"unit": "encoder", "name": "_E1"}, "_E1"),
     ],
@@ -587,6 +600,9 @@ EXPLICIT = [
     {"unit": "encoder", "metadata": "index", "name": "my_encoder"},
     {"unit": "decoder", "pipeline": 2},
     {**MEMORY, "scale_format": "pow2", "depth": 9, "name": "scales"},
+    {"unit": "correction", "dtype": "int16", "pipeline": 0},
+    {"unit": "epilogue", "dtype": "fp16", "pipeline": 12, "name": "behind"},
+    {"unit": "epilogue", "dtype": "int4", "acc_width": 17, "pipeline": 32},
     {
         "unit": "pe",
         "dtype": "int16",
@@ -662,6 +678,16 @@ def test_command_text():
     )
     assert UnitConfig(n=2, m=4, unit="scale_memory").command == (
         "python -m hw.generate --unit scale_memory --n 2 --m 4 --scale-format u8 --depth 256"
+    )
+    assert UnitConfig(n=2, m=4, unit="correction", dtype="int8", acc_width=9).command == (
+        "python -m hw.generate --unit correction --n 2 --m 4 --dtype int8 --pipeline 1"
+    )
+    # Sums of floating-point numbers are fp32.
+    assert UnitConfig(n=2, m=4, unit="epilogue", acc_width=9).command == (
+        "python -m hw.generate --unit epilogue --n 2 --m 4 --dtype bf16 --pipeline 1"
+    )
+    assert UnitConfig(n=2, m=4, unit="epilogue", dtype="int8", pipeline=7).command == (
+        "python -m hw.generate --unit epilogue --n 2 --m 4 --dtype int8 --acc-width 32 --pipeline 7"
     )
     assert UnitConfig(n=2, m=4, unit="pe", dtype="int8", check=False).command == (
         "python -m hw.generate --unit pe --n 2 --m 4 --dtype int8 --weight-dtype int8"

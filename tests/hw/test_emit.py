@@ -61,6 +61,8 @@ CONFIGS = {
         UnitConfig(flexible=((1, 3), (5, 9)), dtype="int4", metadata="index"),
         UnitConfig(n=2, m=5, n_runtime=True, dtype="int4", metadata="index", pipeline=0),
         UnitConfig(n=1, m=3, unit="scale_memory", scale_format="pow2", depth=5),
+        UnitConfig(n=1, m=3, unit="correction", dtype="int8"),
+        UnitConfig(n=1, m=3, unit="epilogue", dtype="int4", acc_width=9, pipeline=2),
     )
 }
 

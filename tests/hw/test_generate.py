@@ -145,7 +145,31 @@ BAD = [
     ),
     (
         "--n 2 --m 4 --unit encoder --acc-width 8",
-        "--acc-width must go with --unit pe, not 'encoder'",
+        "--acc-width must go with --unit pe or epilogue, not 'encoder'",
+    ),
+    (
+        "--n 2 --m 4 --unit correction --acc-width 8",
+        "--acc-width must go with --unit pe or epilogue, not 'correction'",
+    ),
+    (
+        "--n 2 --m 4 --unit epilogue --acc-width 8",
+        "--acc-width must go with an integer --dtype, not 'bf16'",
+    ),
+    (
+        "--n 2 --m 4 --unit epilogue --dtype int8 --acc-width 65",
+        "--acc-width must be between 2 and 64, not 65",
+    ),
+    (
+        "--n 2 --m 4 --unit statistics --dtype int8 --align-bits 20",
+        "--align-bits must go with a float --dtype, not 'int8'",
+    ),
+    (
+        "--n 2 --m 4 --unit epilogue --align-bits 20",
+        "--align-bits must go with --unit statistics, not 'epilogue'",
+    ),
+    (
+        "--n 2 --m 4 --unit epilogue --dtype int8 --overflow wrap",
+        "--overflow must go with --unit pe, not 'epilogue'",
     ),
     (
         "--n 2 --m 4 --unit selector --overflow wrap",
@@ -269,6 +293,8 @@ def test_a_folder_in_the_place_of_a_file(ending, tmp_path, capsys):
             "--n 2 --m 4 --unit scale_memory --scale-format pow2 --depth 3".split(),
             "nm_scale_memory_2_4_pow2",
         ),
+        ("--n 2 --m 4 --unit correction --dtype int8".split(), "nm_correction_2_4_int8"),
+        ("--n 2 --m 4 --unit epilogue".split(), "nm_epilogue_2_4_bf16"),
         ([*SMALL, "--name", "my_unit"], "my_unit"),
         ("--flexible 2:4,4:8".split(), "nm_sparsifier_flex8_bf16"),
         ("--flexible 2:3,3:9 --unit selector --dtype int4".split(), "nm_selector_flex9_int4"),
@@ -470,10 +496,56 @@ def test_manifest_of_a_scale_memory(tmp_path, capsys):
     capsys.readouterr()
 
 
+def fp32_port(name):
+    return (name, 1, 32, "fp32", name.removeprefix("kept_"))
+
+
+STATISTICS = ("sum", "squares", "kept_sum", "kept_squares")
+INTEGERS = {"sum": (1, 32, "signed", "sum"), "squares": (1, 48, "unsigned", "squares")}
+FEATURES = ("features", 1, 17, "unsigned", None)
+OFFSETS = [fp32_port(name) for name in ("ratio", "gain", "shift", "row_sum", "bias")]
+TOKEN_PORTS = [
+    ("correction", [], [*map(fp32_port, STATISTICS), FEATURES], ["ratio", "mean"], (2, 61)),
+    (
+        "correction",
+        ["--dtype", "int4"],
+        [*((name, *INTEGERS[name.removeprefix("kept_")]) for name in STATISTICS), FEATURES],
+        ["ratio", "mean"],
+        (2, 61),
+    ),
+    ("epilogue", [], [fp32_port("sum"), *OFFSETS, ("last",), ("error",)], ["result"], (2, 1)),
+    (
+        "epilogue",
+        ["--dtype", "int8", "--acc-width", "24"],
+        [("sum", 1, 24, "signed", "sum"), *OFFSETS, ("last",), ("error",)],
+        ["result"],
+        (2, 1),
+    ),
+]
+
+
+@pytest.mark.parametrize(("unit", "words", "inputs", "outputs", "cycles"), TOKEN_PORTS)
+def test_manifest_behind_the_pe(unit, words, inputs, outputs, cycles, tmp_path, capsys):
+    generate(tmp_path, *"--n 3 --m 7 --pipeline 2 --unit".split(), unit, *words)
+    (path,) = tmp_path.glob("*.json")
+    manifest = json.loads(path.read_text())
+    results = [fp32_port(name) for name in outputs]
+    if unit == "epilogue":
+        results += [("last",), ("error",)]
+    assert manifest["ports"] == stream_ports(inputs, results)
+    assert (manifest["latency_cycles"], manifest["initiation_interval"]) == cycles
+    assert manifest["parameters"] == {
+        "unit": unit, "n": 3, "m": 7, "dtype": words[1] if words else "bf16", "pipeline": 2,
+    } | ({"acc_width": 24} if "24" in words else {})  # fmt: skip
+    capsys.readouterr()
+
+
 @pytest.mark.parametrize(
     "words",
     [
         "--flexible 4:8,2:4 --unit selector --goal delay",
+        "--n 3 --m 7 --unit correction --pipeline 2",
+        "--n 3 --m 7 --unit epilogue --dtype int8 --acc-width 20 --pipeline 3",
         "--n 3 --m 7 --n-runtime --input-register --metadata index",
         "--n 3 --m 7 --score-bits 5 --goal area --pipeline auto",
         "--n 3 --m 7 --unit selector --selector threshold_serial --pipeline 2",

@@ -175,18 +175,21 @@ def test_as_a_command(verilog, out):
         (
             "--units selektor",
             "argument --units: must be a list such as pe,decoder of sparsifier, selector, "
-            "encoder, decoder, decompressor, packer, unpacker, pe, statistics, not 'selektor'",
+            "encoder, decoder, decompressor, packer, unpacker, pe, statistics, "
+            "correction, epilogue, not 'selektor'",
         ),
         (
             # Its memory would be mapped to registers.
             "--units scale_memory",
             "argument --units: must be a list such as pe,decoder of sparsifier, selector, encoder, "
-            "decoder, decompressor, packer, unpacker, pe, statistics, not 'scale_memory'",
+            "decoder, decompressor, packer, unpacker, pe, statistics, "
+            "correction, epilogue, not 'scale_memory'",
         ),
         (
             "--units pe,",
             "argument --units: must be a list such as pe,decoder of sparsifier, selector, "
-            "encoder, decoder, decompressor, packer, unpacker, pe, statistics, not 'pe,'",
+            "encoder, decoder, decompressor, packer, unpacker, pe, statistics, "
+            "correction, epilogue, not 'pe,'",
         ),
         (
             "--patterns 8-16",
@@ -338,6 +341,8 @@ def test_every_unit_at_8_of_16(capsys, out):
         "unpacker",
         "pe",
         "statistics",
+        "correction",
+        "epilogue",
     ]
     assert all(row["area"] > 0 for row in rows)
     areas_ = {row["parameters"]["unit"]: row["area"] for row in rows}
