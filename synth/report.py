@@ -37,6 +37,7 @@ DEFAULT_PIPELINE = 1
 _STUDIES = {
     "selectors": "benchmark of all architectures of the selector",
     "codes": "what the metadata codes cost",
+    "methods": "what the methods of sparsity cost and win",
 }
 
 #: Options that shape units, and so mean nothing for other Verilog.

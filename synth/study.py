@@ -53,7 +53,7 @@ class Study:
     name
         First word of its command, and the name of its files.
     report
-        The class of its report.
+        Makes its report, with the arguments of `StudyReport`.
     rows
         From the arguments, the rows to be measured, in the order of the report.
     size
@@ -64,7 +64,7 @@ class Study:
     """
 
     name: str
-    report: type[StudyReport]
+    report: Callable[..., StudyReport]
     rows: Callable[[dict[str, Any]], list[Row]]
     size: Callable[[UnitConfig | Design], int]
     words: Callable[[dict[str, Any]], list[str]]
