@@ -21,7 +21,7 @@ import torch
 from hw.formats import FP32
 from sw.float_arithmetic import scaled_to_float
 
-__all__ = ["Terms", "aligned_sum", "rounded_sum"]
+__all__ = ["Terms", "aligned_sum", "rounded_sum", "with_specials"]
 
 
 @dataclass(frozen=True)
@@ -92,3 +92,28 @@ def rounded_sum(terms: Terms, bits: int, unit: int) -> torch.Tensor:
     """
     total, exponent = aligned_sum(terms, bits)
     return scaled_to_float(total, exponent + unit, FP32)
+
+
+def with_specials(
+    total: torch.Tensor, negative: torch.Tensor, nan: torch.Tensor, infinite: torch.Tensor
+) -> torch.Tensor:
+    """Sums of which some terms are not finite: codes of fp32 (reductions,).
+
+    A sum over NaN, or over infinities of both signs, is the canonical NaN; over infinities of one
+    sign it is that infinity.
+
+    Parameters
+    ----------
+    total
+        Codes of the sums of what is finite.
+    negative, nan, infinite
+        Sign of each term, and whether it is NaN or infinity: (reductions, groups, terms).
+    """
+
+    def is_any(condition: torch.Tensor) -> torch.Tensor:
+        return condition.flatten(1).any(-1)
+
+    above, below = is_any(infinite & ~negative), is_any(infinite & negative)
+    infinity = FP32.overflow_key
+    total = torch.where(above, infinity, torch.where(below, infinity | 1 << FP32.key_width, total))
+    return torch.where(is_any(nan) | (above & below), FP32.quiet_nan, total)

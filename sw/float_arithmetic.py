@@ -18,11 +18,13 @@ from hw.formats import FORMATS, NumberFormat
 from sw.codes import magnitude_keys, signed
 
 __all__ = [
+    "FloatNumbers",
     "add",
     "divide",
     "integer_to_float",
     "maximum",
     "multiply",
+    "read_numbers",
     "scaled_to_float",
     "square_root",
     "subtract_shift",
@@ -30,8 +32,11 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class _Numbers:
-    """Numbers read from codes: ``(-1)**negative * significand * 2**exponent`` where finite."""
+class FloatNumbers:
+    """Numbers read from codes: ``(-1)**negative * significand * 2**exponent`` where finite.
+
+    In units of the smallest magnitude above 0 of the format; int64 and bool, of one shape.
+    """
 
     negative: torch.Tensor
     significand: torch.Tensor
@@ -66,7 +71,7 @@ def add(
     _check(number_format, a, b)
     if subtract:
         b = b ^ (1 << number_format.key_width)
-    x, y = _read(a, number_format), _read(b, number_format)
+    x, y = read_numbers(a, number_format), read_numbers(b, number_format)
     # Beyond so many bits the smaller number only matters as something other than 0: the larger one
     # is normal then, and what is added to it below an eighth of its last place.
     guard = number_format.significand_width + 3
@@ -99,7 +104,7 @@ def multiply(a: torch.Tensor, b: torch.Tensor, number_format: NumberFormat) -> t
         The format is none of floating-point numbers.
     """
     _check(number_format, a, b)
-    x, y = _read(a, number_format), _read(b, number_format)
+    x, y = read_numbers(a, number_format), read_numbers(b, number_format)
     negative = x.negative ^ y.negative
     exponent = x.exponent + y.exponent + number_format.smallest_exponent
     products = _round(negative, x.significand * y.significand, exponent, number_format)
@@ -131,7 +136,7 @@ def divide(a: torch.Tensor, b: torch.Tensor, number_format: NumberFormat) -> tor
         The format is none of floating-point numbers.
     """
     _check(number_format, a, b)
-    x, y = _read(a, number_format), _read(b, number_format)
+    x, y = read_numbers(a, number_format), read_numbers(b, number_format)
     negative = x.negative ^ y.negative
     top, top_exponent = _normalized(x, number_format)
     bottom, bottom_exponent = _normalized(y, number_format)
@@ -171,7 +176,7 @@ def square_root(a: torch.Tensor, number_format: NumberFormat) -> torch.Tensor:
         The format is none of floating-point numbers.
     """
     _check(number_format, a)
-    x = _read(a, number_format)
+    x = read_numbers(a, number_format)
     significand, exponent = _normalized(x, number_format)
     exponent = exponent + number_format.smallest_exponent
     # An even power of two, so that the root has two bits more than the result holds.
@@ -209,7 +214,7 @@ def maximum(a: torch.Tensor, b: torch.Tensor, number_format: NumberFormat) -> to
         The format is none of floating-point numbers.
     """
     _check(number_format, a, b)
-    x, y = _read(a, number_format), _read(b, number_format)
+    x, y = read_numbers(a, number_format), read_numbers(b, number_format)
     first, second = (
         torch.where(codes >> number_format.key_width > 0, -1 - keys, keys)
         for codes, keys in ((c, magnitude_keys(c, number_format)) for c in (a, b))
@@ -307,13 +312,14 @@ def _check_codes(*codes: torch.Tensor) -> None:
             raise TypeError(f"codes must be torch.int64, not {tensor.dtype}")
 
 
-def _read(codes: torch.Tensor, number_format: NumberFormat) -> _Numbers:
+def read_numbers(codes: torch.Tensor, number_format: NumberFormat) -> FloatNumbers:
+    """The numbers of codes."""
     keys = magnitude_keys(codes, number_format)
     field = keys >> number_format.mantissa_width
     mantissa = keys & ((1 << number_format.mantissa_width) - 1)
     is_normal = field > 0
     is_overflow = keys == number_format.overflow_key
-    return _Numbers(
+    return FloatNumbers(
         negative=codes != keys,
         significand=mantissa + (is_normal.to(torch.int64) << number_format.mantissa_width),
         exponent=torch.where(is_normal, field - 1, 0),
@@ -324,7 +330,7 @@ def _read(codes: torch.Tensor, number_format: NumberFormat) -> _Numbers:
 
 
 def _normalized(
-    numbers: _Numbers, number_format: NumberFormat
+    numbers: FloatNumbers, number_format: NumberFormat
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The same numbers with the highest bit of the significand 1, but of 0, and their exponents."""
     length = torch.frexp(numbers.significand.to(torch.float64)).exponent.to(torch.int64)
@@ -332,7 +338,7 @@ def _normalized(
     return numbers.significand << places, numbers.exponent - places
 
 
-def _aligned(numbers: _Numbers, exponent: torch.Tensor, guard: int) -> torch.Tensor:
+def _aligned(numbers: FloatNumbers, exponent: torch.Tensor, guard: int) -> torch.Tensor:
     """``s * 2**(x - exponent + guard)`` where no bit is lost, elsewhere the sign of s."""
     number = torch.where(numbers.negative, -numbers.significand, numbers.significand)
     places = guard - (exponent - numbers.exponent)

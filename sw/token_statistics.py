@@ -10,9 +10,9 @@ one sign that infinity.  The largest magnitude is a key (`hw.formats`): NaN is a
 import torch
 
 from hw.config import STATISTICS_WIDTHS, UnitConfig
-from hw.formats import FP32
-from sw.aligned_sum import Terms, rounded_sum
+from sw.aligned_sum import Terms, rounded_sum, with_specials
 from sw.codes import magnitude_keys, signed
+from sw.float_arithmetic import read_numbers
 from sw.reductions import equal_reductions, reduction_count
 
 __all__ = ["token_statistics"]
@@ -65,33 +65,20 @@ def _float_sums(
     config: UnitConfig, tokens: torch.Tensor, counted: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     number_format = config.format
-    keys = magnitude_keys(tokens, number_format)
-    field = keys >> number_format.mantissa_width
-    significand = keys & ((1 << number_format.mantissa_width) - 1)
-    significand += (field > 0).to(torch.int64) << number_format.mantissa_width
+    numbers = read_numbers(tokens, number_format)
+    negative, exponent = numbers.negative, numbers.exponent
     # What is not finite counts as 0 here.
-    significand = torch.where(keys < number_format.overflow_key, significand, 0)
-    exponent = (field - 1).clamp(min=0)
-    negative = tokens != keys
+    is_special = numbers.is_infinite | numbers.is_nan
+    significand = torch.where(is_special, 0, numbers.significand)
     width, unit = number_format.significand_width, number_format.smallest_exponent
     # All numbers of a group have a say in its exponent, those that are not counted too.
     is_live = significand > 0
     significand = torch.where(counted, significand, 0)
-    numbers = Terms(negative, significand, exponent, width, is_live)
-    squares = Terms(torch.zeros_like(negative), significand**2, 2 * exponent, 2 * width, is_live)
+    terms = Terms(negative, significand, exponent, width, is_live)
+    positive = torch.zeros_like(negative)
+    squares = Terms(positive, significand**2, 2 * exponent, 2 * width, is_live)
     bits = config.resolved_align_bits
-    total = rounded_sum(numbers, bits, unit)
+    nan, infinite = counted & numbers.is_nan, counted & numbers.is_infinite
+    total = with_specials(rounded_sum(terms, bits, unit), negative, nan, infinite)
     square_total = rounded_sum(squares, bits, 2 * unit)
-
-    def is_any(condition: torch.Tensor) -> torch.Tensor:
-        return (counted & condition).flatten(1).any(-1)
-
-    is_infinite = (keys == number_format.overflow_key) & number_format.has_infinity
-    above = is_any(is_infinite & ~negative)
-    below = is_any(is_infinite & negative)
-    is_nan = is_any((keys >= number_format.overflow_key) & ~is_infinite)
-    infinity = FP32.overflow_key
-    total = torch.where(above, infinity, torch.where(below, infinity | 1 << FP32.key_width, total))
-    total = torch.where(is_nan | (above & below), FP32.quiet_nan, total)
-    square_total = torch.where(above | below, infinity, square_total)
-    return total, torch.where(is_nan, FP32.quiet_nan, square_total)
+    return total, with_specials(square_total, positive, nan, infinite)
