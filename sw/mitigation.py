@@ -14,7 +14,7 @@ method          sets                                               known
 D-PTS           eta = mean or median of the token's features       once the token is read
 S-PTS           eta = one number of the linear, or one a feature   by calibration
 L-PTS           eta = one number a feature, learned                by training
-VAR             v = sqrt(Var(d) / Var(P(d))) of the token          once the token is selected
+VAR             v = sqrt(Var(d) / max(Var(P(d)), 1e-9))            once the token is selected
 LS              g, and an addition to b, learned                   by training
 R-Sparse        A (O, r) and B (r, C), of rank r                   from the weights, by training
 scaling         s: x / s and W s take the places of x and W        from the sequence, by
@@ -31,6 +31,7 @@ from typing import Literal
 
 import torch
 
+from hw.config import VARIANCE_FLOOR
 from sw.errors import InputError
 
 __all__ = [
@@ -67,12 +68,12 @@ def token_shift(x: torch.Tensor, statistic: Literal["mean", "median"]) -> torch.
 
 
 def variance_factor(d: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
-    """Factor of VAR: ``v = sqrt(Var(d) / Var(kept))`` of each token.
+    """Factor of VAR: ``v = sqrt(Var(d) / max(Var(kept), 1e-9))`` of each token.
 
-    Both variances are over all C features, zeros included, means removed; the factor C - 1 cancels.
-    They come from sums in fp64.  v is 1 where it would not be finite: where all that is kept is
-    equal, and where there are NaN or infinities.  It is 0 where all of d is equal, as the formula
-    has it.
+    Both variances are over all C features, zeros included, means removed, and unbiased: divided by
+    C - 1, or by 1 where there is one feature.  They come from sums in fp64.  v is 0 where all of d
+    is equal, kept or not, and NaN where there are NaN or infinities.  `sw.token_correction` is the
+    same in fp32.
 
     Parameters
     ----------
@@ -84,8 +85,8 @@ def variance_factor(d: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
     torch.Tensor
         fp32 (..., 1), without a gradient.
     """
-    squares = _spread(d.detach()) / _spread(kept.detach())
-    return torch.where(squares.isfinite(), squares, 1).sqrt().float()
+    floor = VARIANCE_FLOOR * max(d.shape[-1] - 1, 1)
+    return (_spread(d.detach()) / _spread(kept.detach()).clamp(min=floor)).sqrt().float()
 
 
 def _spread(x: torch.Tensor) -> torch.Tensor:

@@ -136,23 +136,27 @@ def test_factor_by_hand() -> None:
 @pytest.mark.parametrize(
     ("d", "kept", "factor"),
     [
-        ([0.0, 0, 0, 0], [0.0, 0, 0, 0], 1.0),
+        ([0.0, 0, 0, 0], [0.0, 0, 0, 0], 0.0),
         # Equal features have no variance.
         ([5.0, 5, 5, 5], [5.0, 5, 0, 0], 0.0),
         ([0.1, 0.1, 0.1, 0.1], [0.1, 0.1, 0.0, 0.0], 0.0),
-        ([5.0, 5, 5, 5], [5.0, 5, 5, 5], 1.0),
-        ([7.0], [7.0], 1.0),
-        ([NAN, 1, 2, 3], [NAN, 0, 0, 3], 1.0),
-        ([INF, 1, 2, 3], [INF, 0, 0, 3], 1.0),
+        ([5.0, 5, 5, 5], [5.0, 5, 5, 5], 0.0),
+        ([7.0], [7.0], 0.0),
+        # Of a variance of what is kept below 1e-9 that counts: here 4 / 3 e-10, 1e-9 / 3, 4 / 3 e-9.
+        ([1e-5, -1e-5, 1e-5, -1e-5], [1e-5, -1e-5, 0, 0], math.sqrt(4 / 30)),
+        ([2.0, -2, 2, -2], [0.0, 0, 0, 0], math.sqrt(16 / 3e-9)),
+        ([4e-5, -4e-5, 4e-5, -4e-5], [4e-5, -4e-5, 0, 0], math.sqrt(2)),
+        ([NAN, 1, 2, 3], [NAN, 0, 0, 3], NAN),
+        ([INF, 1, 2, 3], [INF, 0, 0, 3], NAN),
         ([3e38, -3e38, 1, 1], [3e38, -3e38, 0, 0], 1.0),
-        ([2e-45, -2e-45, 2e-45, -2e-45], [2e-45, -2e-45, 0, 0], math.sqrt(2)),
+        ([2e-45, -2e-45, 2e-45, -2e-45], [2e-45, -2e-45, 0, 0], 0.0),
         # Almost equal: means 1000.5 and 500.5, spreads 1 and 1002001.
         ([1000.0, 1000, 1001, 1001], [0.0, 0, 1001, 1001], math.sqrt(1 / 1002001)),
     ],
 )
 def test_degenerate_factor(d: list[float], kept: list[float], factor: float) -> None:
     got = variance_factor(torch.tensor([d]), torch.tensor([kept])).item()
-    assert got == pytest.approx(factor, rel=1e-6)
+    assert got == pytest.approx(factor, rel=1e-6, abs=1e-35, nan_ok=True)
 
 
 @pytest.mark.parametrize("features", [2, 3, 7, 100, 576, 1536])

@@ -365,7 +365,8 @@ def test_one_feature() -> None:
         None,
         sparsifier=Sparsifier(Method.parse("1:2,var"), Call()),
     )
-    assert linear(torch.tensor([[3.0], [0.0]])).tolist() == [[6.0], [0.0]]
+    # It has no variance.
+    assert linear(torch.tensor([[3.0], [0.0]])).tolist() == [[0.0], [0.0]]
 
 
 # As a module
