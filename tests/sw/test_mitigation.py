@@ -142,7 +142,7 @@ def test_factor_by_hand() -> None:
         ([0.1, 0.1, 0.1, 0.1], [0.1, 0.1, 0.0, 0.0], 0.0),
         ([5.0, 5, 5, 5], [5.0, 5, 5, 5], 0.0),
         ([7.0], [7.0], 0.0),
-        # Of a variance of what is kept below 1e-9 that counts: here 4 / 3 e-10, 1e-9 / 3, 4 / 3 e-9.
+        # What is kept has variances of 2 / 3 e-10, 0 and 32 / 3 e-10: below 1e-9 that counts.
         ([1e-5, -1e-5, 1e-5, -1e-5], [1e-5, -1e-5, 0, 0], math.sqrt(4 / 30)),
         ([2.0, -2, 2, -2], [0.0, 0, 0, 0], math.sqrt(16 / 3e-9)),
         ([4e-5, -4e-5, 4e-5, -4e-5], [4e-5, -4e-5, 0, 0], math.sqrt(2)),
