@@ -75,6 +75,39 @@ def test_against_python(dtype):
                 assert abs(number(found[prefix + name][k]) - exact) <= bound
 
 
+@pytest.mark.parametrize("bits", [16, 20])
+def test_error_bound(bits):
+    """The bound of the page, for numbers of many sizes, whose sums grow and cancel."""
+    rng = random.Random(bits)
+    m, largest_share = 4, 0.0
+    config = UnitConfig(n=2, m=m, unit="statistics", align_bits=bits)
+    for _ in range(60):
+        groups = rng.randint(1, 30)
+        spread, sign = rng.choice([0, 2, 12]), rng.choice([0, 0.5])
+        values = [
+            math.copysign(rng.uniform(1, 2), rng.random() - sign) * 2.0 ** rng.randint(-spread, 0)
+            for _ in range(m * groups)
+        ]
+        exact = torch.tensor(values).bfloat16()
+        codes = (exact.view(torch.int16).to(torch.int64) & 0xFFFF).view(groups, m).tolist()
+        found = statistics(config, [codes], [[[1] * m] * groups])
+        for name, numbers, factor in (
+            ("sum", exact.double(), 2.0 ** (1 - bits)),
+            ("squares", exact.double() ** 2, 2.0 ** (2 - bits)),
+        ):
+            total, on_the_way = (
+                numbers.sum().item(),
+                numbers.cumsum(0)[m - 1 :: m].abs().max().item(),
+            )
+            lost = (len(values) + 2 * groups) * factor
+            lost *= max(numbers.abs().max().item(), on_the_way / m)
+            error = abs(number(found[name][0]) - total)
+            assert error <= lost + 2.0**-24 * abs(total)
+            largest_share = max(largest_share, error / lost)
+    # It is not far off.
+    assert largest_share > 0.05
+
+
 INFINITY, NAN, MINUS = FP32.overflow_key, FP32.quiet_nan, FP32.overflow_key | 1 << 31
 
 
