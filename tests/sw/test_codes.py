@@ -111,6 +111,16 @@ def test_worked_keys(dtype, code, expected):
     assert magnitude_keys(torch.tensor(code), FORMATS[dtype]).item() == expected
 
 
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(0.0, 0), (-0.0, 1 << 31), (1.5, 0x3FC00000), (-math.inf, 0xFF800000), (2.0**-149, 1)],
+)
+def test_fp32(number, code):
+    assert codes_of(torch.tensor([number]), "fp32").tolist() == [code]
+    assert numbers_of(torch.tensor([code]), "fp32").view(torch.int32).item() & 0xFFFFFFFF == code
+    assert numbers_of(torch.tensor([code]), "fp32").item() == number
+
+
 @pytest.mark.parametrize("width", [2, 4, 8, 32, 63, 64])
 def test_signed(width):
     half = 1 << (width - 1)
