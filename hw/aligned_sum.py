@@ -2,7 +2,7 @@
 
 The function is that of `sw.aligned_sum`.  Of an exponent e hardware knows the *reference*,
 ``e + bits - width``: the exponent of the largest term that still fits.  It is never less than
-``bits - width``, from where on nothing falls off.
+``floor + bits - width``, where the last place is ``2**floor``.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,11 @@ from dataclasses import dataclass
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 
 from hw.comparators import majority_not_less
+from hw.floats.scaled import scaled_to_float_steps
+from hw.formats import FP32
 from hw.logic import named
+from hw.parameters import SUM_PLACE
+from hw.pipeline import Step
 
 __all__ = ["AlignedSum", "maximum"]
 
@@ -46,27 +50,51 @@ class AlignedSum:
         The largest exponent of a term.
     bits
         Bits that hold the largest term.
+    unit
+        log2 of what an integer of exponent 0 is worth.
     """
 
     count: int
     width: int
     largest: int
     bits: int
+    unit: int
+
+    @property
+    def floor(self) -> int:
+        """The least exponent of a sum: nothing below ``2**SUM_PLACE`` is held."""
+        return max(SUM_PLACE - self.unit, 0)
 
     @property
     def least(self) -> int:
         """The least reference."""
-        return self.bits - self.width
+        return self.floor + self.bits - self.width
 
     @property
     def reference_width(self) -> int:
         """Bits of a reference; each halving adds one to it, fewer than 64 in 2**64 groups."""
         return (max(self.largest, self.least) + 64).bit_length()
 
+    def steps(self, result: str, count: int) -> list[Step]:
+        """Steps from sums and their references to codes of fp32, see `scaled_to_float_steps`."""
+        return scaled_to_float_steps(
+            FP32,
+            widths=(self.total_width, self.reference_width),
+            unit=self.unit - (self.bits - self.width),
+            least=self.least,
+            result=result,
+            count=count,
+        )
+
     @property
     def sum_width(self) -> int:
-        """Bits of the sum of a group, and of the accumulator."""
+        """Bits of the sum of a group."""
         return self.bits + (self.count - 1).bit_length() + 1
+
+    @property
+    def total_width(self) -> int:
+        """Bits of the accumulator."""
+        return self.sum_width + 1
 
     def reference(self, m: Module, name: str, largest: Value) -> Value:
         """Reference of a group whose largest exponent of a term is known."""
@@ -137,20 +165,23 @@ class AlignedSum:
         added, reference
             The group's sum, as bits, and its reference.
         """
-        width = self.sum_width
+        width, size = self.total_width, self.reference_width
         total = Signal(width, name=f"{name}_total", reset_less=True)
-        held = Signal(self.reference_width, name=f"{name}_reference", reset_less=True)
+        held = Signal(size, name=f"{name}_reference", reset_less=True)
         before = named(m, f"{name}_before", total & (~fresh).replicate(width))
-        place = named(m, f"{name}_place", Mux(fresh, self.least, held)[: self.reference_width])
-        is_above = majority_not_less(m, f"{name}_not_less", place, reference)
-        high = named(m, f"{name}_high", Mux(is_above, before, added))
-        low = named(m, f"{name}_low", Mux(is_above, added, before))
-        common = named(m, f"{name}_common", Mux(is_above, place, reference))
-        distance = named(
-            m,
-            f"{name}_distance",
-            Mux(is_above, place - reference, reference - place)[: self.reference_width],
-        )
+        place = named(m, f"{name}_place", Mux(fresh, self.least, held)[:size])
+        is_large = named(m, f"{name}_is_large", before[-1] ^ before[-2])
+        # reference - (place + is_large), and how far the lower sum goes down to the higher one's
+        # place: one adder each, the last bits of the operands are carries.
+        above = Cat(Const(1, 1), reference, Const(0, 1)) + Cat(~is_large, ~place, Const(1, 1))
+        above = named(m, f"{name}_above", above[1 : size + 2])
+        is_below = named(m, f"{name}_is_below", above[-1])
+        distance = above[:-1] ^ is_below.replicate(size)
+        distance = named(m, f"{name}_distance", (distance + (is_below | is_large))[:size])
+        added = Cat(added, added[-1])
+        halved = Mux(is_large, Cat(before[1:], before[-1]), before)
+        high = named(m, f"{name}_high", Mux(is_below, halved, added))
+        low = named(m, f"{name}_low", Mux(is_below, added, before))
         stages = width.bit_length()
         is_far = named(m, f"{name}_is_far", distance[stages:].any())
         number: Value = low
@@ -159,12 +190,12 @@ class AlignedSum:
             shifted = Cat(number[places:], number[-1].replicate(places))
             moves = named(m, f"{name}_moves{stage}", distance[stage] | is_far)
             number = named(m, f"{name}_by{1 << stage}", Mux(moves, shifted, number))
-        result = Signal(signed(width + 1), name=f"{name}_sum")
+        # Neither has more bits than the sum of a group, but one.
+        result = Signal(signed(width), name=f"{name}_sum")
         m.d.comb += result.eq(high.as_signed() + number.as_signed())
-        overflows = named(m, f"{name}_overflows", result[-1] ^ result[-2])
         with m.If(take):
             m.d.sync += [
-                total.eq(Mux(overflows, result[1:], result[:width])),
-                held.eq(common + overflows),
+                total.eq(result),
+                held.eq(Mux(is_below, place + is_large, reference)),
             ]
         return total, held

@@ -22,6 +22,7 @@ __all__ = [
     "SHIFTED",
     "SHIFTS",
     "STATISTICS_WIDTHS",
+    "SUM_PLACE",
     "TOKEN_COUNT_WIDTH",
     "UNITS",
     "VARIANCE_FLOOR",
@@ -106,6 +107,9 @@ VARIANCE_FLOOR = 1e-9
 
 #: Bits to which floating-point sums are aligned, at most.
 MAX_ALIGN_BITS = 40
+
+#: log2 of the last place of floating-point sums: three below that of fp32.
+SUM_PLACE = -152
 
 #: Words of one table of a scale memory, at most.
 MAX_DEPTH = 65536

@@ -1,15 +1,14 @@
 """Golden model of floating-point sums as hardware adds them: aligned to a common exponent.
 
 Terms are exact numbers ``(-1)**negative * s * 2**x``, s below ``2**width``, x >= 0.  Groups of them
-are added one after another to an accumulator ``A * 2**E``, which starts as ``0 * 2**0``:
+are added one after another to an accumulator ``A * 2**E``, which starts as ``0 * 2**floor``:
 
-- the group's exponent is ``e = max(x + width - bits, 0)`` with the largest x of a term other than
-  0, so that `bits` bits hold that term down to ``2**e``;
+- the group's exponent is ``e = max(x + width - bits, floor)`` with the largest x of a term other
+  than 0, so that `bits` bits hold that term down to ``2**e``;
 - each term is cut, towards 0, to a multiple of ``2**e``, and the terms are added exactly, to
   ``G * 2**e``;
-- with ``E' = max(E, e)``, ``A' = floor(A * 2**(E - E')) + floor(G * 2**(e - E'))``;
-- if ``A'`` has more than `bits` + ceil(log2 terms) bits and a sign, it is halved (floor), and
-  ``E'`` is one more.
+- with ``E' = max(E, e)``, or ``max(E + 1, e)`` where A has more than `bits` + ceil(log2 terms)
+  bits and a sign, ``A' = floor(A * 2**(E - E')) + floor(G * 2**(e - E'))``.
 
 The terms of a group may stand in any order, groups may not.
 """
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 
 import torch
 
+from hw.config import SUM_PLACE
 from hw.formats import FP32
 from sw.float_arithmetic import scaled_to_float
 
@@ -45,7 +45,7 @@ class Terms:
     is_live: torch.Tensor | None = None
 
 
-def aligned_sum(terms: Terms, bits: int) -> tuple[torch.Tensor, torch.Tensor]:
+def aligned_sum(terms: Terms, bits: int, floor: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     """(A, E) after all groups of each reduction: int64 (reductions,) each.
 
     Parameters
@@ -54,24 +54,26 @@ def aligned_sum(terms: Terms, bits: int) -> tuple[torch.Tensor, torch.Tensor]:
         The terms.
     bits
         Bits of the largest term that are kept, at least `terms.width`.
+    floor
+        The least exponent of a sum, at least 0.
     """
     reductions, groups, count = terms.significand.shape
     total = torch.zeros(reductions, dtype=torch.int64)
-    exponent = torch.zeros_like(total)
+    exponent = torch.full_like(total, floor)
     limit = 1 << (bits + (count - 1).bit_length())
     is_live = terms.significand > 0 if terms.is_live is None else terms.is_live
     largest = torch.where(is_live, terms.exponent, 0).amax(-1)
-    own = (largest + terms.width - bits).clamp(min=0)
+    own = (largest + terms.width - bits).clamp(min=floor)
     places = terms.exponent - own.unsqueeze(-1)
     # A term of 0 may have any exponent.
     cut = _floor(terms.significand << places.clamp(0, bits), -places.clamp(max=0))
     sums = torch.where(terms.negative.bool(), -cut, cut).sum(-1)
     for group in range(groups):
         added, own_exponent = sums[:, group], own[:, group]
-        common = torch.maximum(exponent, own_exponent)
+        is_large = ((total >= limit) | (total < -limit)).to(torch.int64)
+        common = torch.maximum(exponent + is_large, own_exponent)
         total = _floor(total, common - exponent) + _floor(added, common - own_exponent)
-        overflows = ((total >= limit) | (total < -limit)).to(torch.int64)
-        total, exponent = total >> overflows, common + overflows
+        exponent = common
     return total, exponent
 
 
@@ -83,6 +85,8 @@ def _floor(number: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
 def rounded_sum(terms: Terms, bits: int, unit: int) -> torch.Tensor:
     """The sums as codes of fp32, rounded once, to nearest, ties to even: int64 (reductions,).
 
+    Nothing below ``2**SUM_PLACE``, three places below the last one of fp32, is held.
+
     Parameters
     ----------
     terms, bits
@@ -90,7 +94,7 @@ def rounded_sum(terms: Terms, bits: int, unit: int) -> torch.Tensor:
     unit
         log2 of what 2**0 is worth.
     """
-    total, exponent = aligned_sum(terms, bits)
+    total, exponent = aligned_sum(terms, bits, max(SUM_PLACE - unit, 0))
     return scaled_to_float(total, exponent + unit, FP32)
 
 

@@ -20,6 +20,7 @@ def scaled_to_float_steps(
     *,
     widths: tuple[int, int],
     unit: int,
+    least: int = 0,
     result: str,
     count: int,
 ) -> list[Step]:
@@ -37,6 +38,8 @@ def scaled_to_float_steps(
         Bits of an integer, which is signed, and of an exponent, which is not.
     unit
         Added to all exponents.
+    least
+        The least exponent that there is.
     result
         Name of the result; those of the values on the way begin with it and an underscore.
     count
@@ -47,7 +50,10 @@ def scaled_to_float_steps(
     prefix = f"{result}_"
     # Exponent field of an integer whose highest bit is 1, of exponent 0.
     highest = integer_width + unit - number_format.smallest_exponent - size + 1
-    lowest = highest - integer_width + 1
+    lowest = highest + least - integer_width + 1
+    # Whether the highest bit of a subnormal result is never above that of the integer: then a
+    # subnormal one is shifted up as far as its place allows, and otherwise down to its place.
+    is_limited = lowest < 1 <= highest + least
     top = highest + (1 << exponent_width) - 1
     wide = max(abs(lowest), abs(top)).bit_length() + 1
     # Leading bit, the rest of the significand, and two more.
@@ -58,7 +64,10 @@ def scaled_to_float_steps(
     ) -> dict[str, Value]:
         negative = integer[-1]
         magnitude = named(m, f"{name}_magnitude", Mux(negative, -integer, integer)[:integer_width])
-        number, zeros = normalize(m, f"{name}_normal", magnitude)
+        limit = None
+        if is_limited:
+            limit = named(m, f"{name}_limit", (exponent + highest - 1)[: wide - 1])
+        number, zeros = normalize(m, f"{name}_normal", magnitude, limit)
         field = (exponent - zeros + highest)[:wide]
         return {
             "number": Cat(Const(0, length - integer_width), number),
@@ -72,7 +81,7 @@ def scaled_to_float_steps(
         signed_field = field.as_signed()
         is_large = named(m, f"{name}_is_large", signed_field >= (1 << field_width) - 1)
         sticky: Value = Const(0, 1)
-        if lowest < 1:
+        if lowest < 1 and not is_limited:
             # A subnormal result: down to the place of its last bit.
             below = named(m, f"{name}_below", (1 - signed_field)[:wide])
             is_below = named(m, f"{name}_is_below", ~below[-1] & below.any())
@@ -103,7 +112,7 @@ def scaled_to_float_steps(
             reads=("number", "field", "special"),
             produces={"kept": size, "rest": 2, "exponent": field_width, "special": 1},
             consumes=(f"{prefix}number", f"{prefix}field"),
-            levels=20 if lowest < 1 else 4,
+            levels=20 if lowest < 1 and not is_limited else 4,
         ),
         round_step(number_format, result=result, count=count),
     ]

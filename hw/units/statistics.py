@@ -9,8 +9,6 @@ from amaranth.lib import data, wiring
 from hw.aligned_sum import AlignedSum, maximum
 from hw.config import STATISTICS_WIDTHS, UnitConfig
 from hw.floats.lanes import unpack
-from hw.floats.scaled import scaled_to_float_steps
-from hw.formats import FP32
 from hw.keys import key_step
 from hw.logic import any_of, named
 from hw.pipeline import Bundle, Pipeline, Step
@@ -211,8 +209,14 @@ class _FloatStatistics(Statistics):
         #: By name: how the terms are added, and how much of its exponents a square is.
         bits = config.resolved_align_bits
         self._sums = {
-            "sums": AlignedSum(count=config.m, width=width, largest=largest, bits=bits),
-            "squares": AlignedSum(count=config.m, width=2 * width, largest=2 * largest, bits=bits),
+            name: AlignedSum(
+                count=config.m,
+                width=factors * width,
+                largest=factors * largest,
+                bits=bits,
+                unit=factors * number_format.smallest_exponent,
+            )
+            for name, factors in (("sums", 1), ("squares", 2))
         }
 
     @property
@@ -230,7 +234,7 @@ class _FloatStatistics(Statistics):
     def token_fields(self) -> dict[str, Field]:
         sizes = {}
         for name, kind in self._sums.items():
-            sizes[f"{name}_integer"] = (2, kind.sum_width)
+            sizes[f"{name}_integer"] = (2, kind.total_width)
             sizes[f"{name}_exponent"] = (2, kind.reference_width)
             sizes |= {f"{name}_{flag}": (2, 1) for flag in ("special", "nan", "minus")}
         return self._fields({**sizes, "max": (2, self.config.format.key_width)})
@@ -400,17 +404,7 @@ class _FloatStatistics(Statistics):
         return result
 
     def result_steps(self) -> list[Step]:
-        smallest = self.config.format.smallest_exponent
-        converters = [
-            scaled_to_float_steps(
-                FP32,
-                widths=(kind.sum_width, kind.reference_width),
-                unit=(smallest if name == "sums" else 2 * smallest) - kind.least,
-                result=name,
-                count=2,
-            )
-            for name, kind in self._sums.items()
-        ]
+        converters = [kind.steps(name, 2) for name, kind in self._sums.items()]
 
         def rename(_: Module, bundle: Bundle) -> Bundle:
             pairs = {"sum": "sums", "squares": "squares", "max": "max"}

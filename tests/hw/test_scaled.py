@@ -12,24 +12,38 @@ from tests.hw.steps import StepRunner
 
 @pytest.mark.parametrize("stages", [0, 2])
 @pytest.mark.parametrize(
-    ("number_format", "integer_width", "exponent_width", "unit"),
+    ("number_format", "integer_width", "exponent_width", "unit", "least"),
     [
         # Never subnormal, always, sometimes; short and long integers.
-        (FP32, 30, 9, -140),
-        (FP32, 30, 10, -290),
-        (FP32, 5, 9, -160),
-        (FP32, 32, 1, 0),
-        (FP32, 45, 8, -170),
-        (FORMATS["fp16"], 20, 5, -40),
-        (FORMATS["bf16"], 9, 9, -300),
+        (FP32, 30, 9, -140, 0),
+        (FP32, 30, 10, -290, 0),
+        (FP32, 5, 9, -160, 0),
+        (FP32, 32, 1, 0, 0),
+        (FP32, 45, 8, -170, 0),
+        (FORMATS["fp16"], 20, 5, -40, 0),
+        (FORMATS["bf16"], 9, 9, -300, 0),
+        # Never below the last place but three.
+        (FP32, 32, 9, -260, 108),
+        (FP32, 27, 8, -152, 0),
+        (FP32, 28, 10, -420, 268),
     ],
     ids=str,
 )
 def test_scaled_to_float(
-    number_format: NumberFormat, integer_width: int, exponent_width: int, unit: int, stages: int
+    number_format: NumberFormat,
+    integer_width: int,
+    exponent_width: int,
+    unit: int,
+    least: int,
+    stages: int,
 ) -> None:
     steps = scaled_to_float_steps(
-        number_format, widths=(integer_width, exponent_width), unit=unit, result="y", count=1
+        number_format,
+        widths=(integer_width, exponent_width),
+        unit=unit,
+        least=least,
+        result="y",
+        count=1,
     )
     runner = StepRunner(
         steps,
@@ -48,7 +62,7 @@ def test_scaled_to_float(
     magnitudes = rng.integers(0, half, count) >> rng.integers(0, integer_width, count)
     integers = np.where(rng.integers(0, 2, count), magnitudes, -magnitudes)
     integers[:40] = np.resize([0, 1, -1, half - 1, -half, 1 - half], 40)
-    exponents = rng.integers(0, 1 << exponent_width, count)
+    exponents = rng.integers(least, 1 << exponent_width, count)
     special, nan, minus = (rng.integers(0, 2, count) * (rng.random(count) < 0.1) for _ in range(3))
     nan &= special
     found = runner(

@@ -16,23 +16,22 @@ from tests.mutant import mutant
 Term = tuple[int, int, int]
 
 
-def definition(groups: list[list[Term]], width: int, bits: int) -> tuple[int, int]:
+def definition(groups: list[list[Term]], width: int, bits: int, least: int = 0) -> tuple[int, int]:
     """(A, E) of one reduction, from the rule."""
-    total, exponent = 0, 0
+    total, exponent = 0, least
     room = bits + (len(groups[0]) - 1).bit_length()
     for group in groups:
         largest = max([x for _, s, x in group if s], default=0)
-        own = max(largest + width - bits, 0)
+        own = max(largest + width - bits, least)
         added = 0
         for negative, s, x in group:
             cut = floor(Fraction(s) * Fraction(2) ** (x - own))
             assert cut < 1 << bits
             added += -cut if negative else cut
-        common = max(exponent, own)
+        is_large = not -(1 << room) <= total < 1 << room
+        common = max(exponent + is_large, own)
         total = floor(Fraction(total, 2 ** (common - exponent)))
         total += floor(Fraction(added, 2 ** (common - own)))
-        if not -(1 << room) <= total < 1 << room:
-            total, common = total // 2, common + 1
         exponent = common
     return total, exponent
 
@@ -65,12 +64,13 @@ def terms_of(reductions: list[list[list[Term]]], width: int) -> Terms:
     return Terms(parts[..., 0].bool(), parts[..., 1], parts[..., 2], width)
 
 
+@pytest.mark.parametrize("least", [0, 9, 100])
 @pytest.mark.parametrize("bits", [8, 16, 24, 40])
 @pytest.mark.parametrize(("terms", "groups"), [(1, 5), (2, 3), (7, 4), (16, 6)])
-def test_definition(terms, groups, bits):
+def test_definition(terms, groups, bits, least):
     listed = reductions(60, groups, terms, 8, 253, seed=terms * bits)
-    total, exponent = aligned_sum(terms_of(listed, 8), bits)
-    expected = [definition(groups, 8, bits) for groups in listed]
+    total, exponent = aligned_sum(terms_of(listed, 8), bits, least)
+    expected = [definition(groups, 8, bits, least) for groups in listed]
     assert list(zip(total.tolist(), exponent.tolist(), strict=True)) == expected
 
 
@@ -125,7 +125,8 @@ def test_rounded():
     [
         (".amax(-1)", ".amin(-1)"),
         ("total >= limit", "total > limit + limit"),
-        ("common + overflows", "common"),
+        ("exponent + is_large", "exponent + 2 * is_large"),
+        (".clamp(min=floor)", ".clamp(min=floor + 1)"),
         ("-cut, cut", "cut, cut"),
     ],
 )
