@@ -9,6 +9,7 @@ import pytest
 from amaranth.hdl import Cat, Const, Module, Mux, Value
 
 import hw.comparators
+import hw.dot_products.integer
 import hw.metadata
 import hw.metadata.bitmap
 import hw.metadata.bitmap_implied
@@ -17,8 +18,8 @@ import hw.metadata.enumerative_serial
 import hw.metadata.index
 import hw.selectors.run_time
 import hw.units.decompressor
-import hw.units.pe
 import hw.units.sparsifier
+import hw.weight_select
 from hw.config import METADATA, UnitConfig
 from hw.emit import emit
 from hw.metadata.run_time import run_time_index
@@ -134,14 +135,14 @@ def test_illegal_code(metadata: str, bench: Bench) -> None:
 def test_pe_misses_a_product(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     config = UnitConfig(n=2, m=4, unit="pe", dtype="int8")
     bug = lambda terms: terms[0]  # noqa: E731 - one expression
-    verilog = emit_with(monkeypatch, config, hw.units.pe, "add_tree", bug)
+    verilog = emit_with(monkeypatch, config, hw.dot_products.integer, "add_tree", bug)
     expect_failure(bench, config, verilog, "outputs differ")
 
 
 def test_pe_takes_the_wrong_weight(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     config = UnitConfig(n=2, m=4, unit="pe", dtype="int8")
     bug = lambda *arguments: gather(*arguments)[::-1]  # noqa: E731 - one expression
-    verilog = emit_with(monkeypatch, config, hw.units.pe, "gather", bug)
+    verilog = emit_with(monkeypatch, config, hw.weight_select, "gather", bug)
     expect_failure(bench, config, verilog, "outputs differ")
 
 
@@ -153,7 +154,7 @@ def test_pe_never_starts_afresh(bench: Bench, monkeypatch: pytest.MonkeyPatch) -
         is_fresh = getattr(condition, "name", "") == "fresh"
         return second if is_fresh else Mux(condition, first, second)
 
-    verilog = emit_with(monkeypatch, config, hw.units.pe, "Mux", bug)
+    verilog = emit_with(monkeypatch, config, hw.dot_products.integer, "Mux", bug)
     expect_failure(bench, config, verilog, "outputs differ")
 
 
@@ -166,9 +167,9 @@ def test_pe_wraps_instead_of_saturating(bench: Bench) -> None:
 def test_pe_takes_narrower_sum(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sum of the products loses its highest bit."""
     config = UnitConfig(n=2, m=4, unit="pe", dtype="int8")
-    tree = hw.units.pe.add_tree
+    tree = hw.dot_products.integer.add_tree
     bug = lambda terms: Cat(tree(terms)[:16], 0)  # noqa: E731 - one expression
-    verilog = emit_with(monkeypatch, config, hw.units.pe, "add_tree", bug)
+    verilog = emit_with(monkeypatch, config, hw.dot_products.integer, "add_tree", bug)
     expect_failure(bench, config, verilog, "outputs differ")
 
 

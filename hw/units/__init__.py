@@ -11,7 +11,7 @@ from hw.units.decompressor import DecompressorUnit
 from hw.units.encoder import encoder_unit
 from hw.units.epilogue import epilogue_unit
 from hw.units.packer import PackerUnit
-from hw.units.pe import PeUnit
+from hw.units.pe import pe_unit
 from hw.units.scale_memory import ScaleMemoryUnit
 from hw.units.selector import selector_unit
 from hw.units.sparsifier import sparsifier_unit
@@ -28,7 +28,7 @@ _UNITS: dict[str, Callable[[UnitConfig], wiring.Component]] = {
     "decompressor": DecompressorUnit,
     "packer": PackerUnit,
     "unpacker": UnpackerUnit,
-    "pe": PeUnit,
+    "pe": pe_unit,
     "statistics": statistics_unit,
     "scale_memory": ScaleMemoryUnit,
     "correction": correction_unit,
