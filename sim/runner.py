@@ -13,8 +13,8 @@ from hw.config import UnitConfig
 from hw.emit import emit
 from hw.files import write_files
 from hw.progress import repeating
-from sim.bench.checker import Transfers
-from sim.bench.plan import PLAN, Plan
+from sim.bench.plan import GOLDEN, PLAN, Plan, Transfers
+from sim.golden_server import golden_server
 from sim.simulator import Simulator
 
 __all__ = ["BenchError", "BenchResult", "run_bench", "run_tests"]
@@ -122,7 +122,7 @@ def run_bench(
         report=str(report.resolve()),
         progress=str((folder / "progress").resolve()),
     )
-    with _watch(folder / "progress", progress):
+    with _watch(folder / "progress", progress), golden_server(plan) as address:
         run_tests(
             source,
             config.top,
@@ -130,7 +130,7 @@ def run_bench(
             simulator=simulator,
             folder=folder,
             seed=seed,
-            environment={PLAN: plan.to_json()},
+            environment={PLAN: plan.to_json(), GOLDEN: address},
             tests=tests,
         )
     numbers = json.loads(report.read_text())

@@ -12,7 +12,7 @@ import torch
 
 from hw.config import LAYOUTS, UnitConfig
 from hw.ports import input_streams, output_streams
-from sim.bench.checker import Transfers
+from sim.bench.plan import Transfers
 from sim.captured import Captured
 from sim.runner import BenchResult
 from sim.words import payload_words

@@ -1,16 +1,14 @@
 """What compares the transfers of a unit with those of its golden model."""
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Sequence
 
 from hw.config import UnitConfig
-from hw.ports import input_streams, output_streams
-from sim.words import payload_codes, payload_words
-from sw.golden import Payload, unit_model
+from hw.ports import output_streams
+from sim.bench.golden import ask
+from sim.bench.plan import GOLDEN, Transfers
 
-__all__ = ["Checker", "Transfers"]
-
-#: Payloads in order, by the prefix of their stream.
-Transfers = Mapping[str, Sequence[tuple[int, ...]]]
+__all__ = ["Checker"]
 
 #: Mismatches that a message shows.
 SHOWN = 5
@@ -28,19 +26,17 @@ class Checker:
     """
 
     def __init__(self, config: UnitConfig) -> None:
-        self._inputs = input_streams(config)
         self._outputs = output_streams(config)
-        self._model = unit_model(config)
         self.checked = 0
         self.mismatched = 0
 
-    def expected(self, received: Transfers) -> dict[str, list[tuple[int, ...]]]:
+    def expected(self, received: Transfers) -> Transfers:
         """Output transfers that the golden model makes of the input transfers."""
-        inputs: Payload = {}
-        for prefix, fields in self._inputs.items():
-            inputs |= payload_codes(received[prefix], fields)
-        outputs = self._model(inputs)
-        return {prefix: payload_words(outputs, fields) for prefix, fields in self._outputs.items()}
+        inputs = {
+            prefix: words for prefix, words in received.items() if prefix not in self._outputs
+        }
+        outputs: Transfers = ask(os.environ[GOLDEN], "expected", inputs)
+        return outputs
 
     def missing(self, transfers: Transfers) -> int:
         """Output transfers that the inputs make and that have not come yet."""

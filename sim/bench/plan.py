@@ -2,19 +2,24 @@
 
 import json
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hw.config import UnitConfig
-from hw.ports import input_streams
-from sim.stimuli import stimuli
-from sim.words import payload_words
+from sim.bench.golden import ask
 
-__all__ = ["PLAN", "Plan", "plan_from_environment"]
+__all__ = ["GOLDEN", "PLAN", "Plan", "Transfers", "plan_from_environment"]
+
+#: Payloads in order, by the prefix of their stream.
+Transfers = Mapping[str, Sequence[tuple[int, ...]]]
 
 #: The environment variable that holds the plan as JSON.
 PLAN = "NMSPARSE_BENCH_PLAN"
+
+#: The one that holds the address of `sim.golden_server`.
+GOLDEN = "NMSPARSE_BENCH_GOLDEN"
 
 
 @dataclass(frozen=True)
@@ -58,18 +63,13 @@ class Plan:
         """The plan as the environment carries it."""
         return json.dumps({key: value for key, value in asdict(self).items() if key != "config"})
 
-    def words(self, counts: dict[str, int], salt: int) -> dict[str, list[tuple[int, ...]]]:
+    def words(self, counts: dict[str, int], salt: int) -> Transfers:
         """All stimuli of each input stream, kind after kind, or what is given."""
         if self.given is not None:
             given = json.loads(Path(self.given).read_text())
             return {prefix: [tuple(word) for word in sent] for prefix, sent in given.items()}
-        streams = input_streams(self.config)
-        words: dict[str, list[tuple[int, ...]]] = {prefix: [] for prefix in streams}
-        for kind, count in counts.items():
-            payload = stimuli(self.config, kind, count, self.seed + salt, self.captured)
-            for prefix, fields in streams.items():
-                words[prefix] += payload_words(payload, fields)
-        return words
+        stimuli: Transfers = ask(os.environ[GOLDEN], "stimuli", counts, salt)
+        return stimuli
 
 
 def plan_from_environment() -> Plan:

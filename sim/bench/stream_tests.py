@@ -13,10 +13,10 @@ from cocotb.triggers import ClockCycles, gather, with_timeout
 
 from hw.config import REDUCING_UNITS
 from hw.ports import input_payload, input_streams, output_streams
-from sim.bench.checker import Checker, Transfers
+from sim.bench.checker import Checker
 from sim.bench.drivers import Sink, Source, no_stalls, random_stalls
 from sim.bench.monitor import Monitor
-from sim.bench.plan import plan_from_environment
+from sim.bench.plan import Transfers, plan_from_environment
 from sim.table_schedule import table_schedule, table_sizes
 
 PERIOD_NS = 10
