@@ -9,7 +9,7 @@ from typing import Any
 
 from hw.choice import choose, serial_cycles
 from hw.correction_plan import PLAN
-from hw.formats import FORMATS, INTEGER_FORMATS, NumberFormat
+from hw.formats import FORMATS, NumberFormat, formats_of
 from hw.parameters import (
     CRITERIA,
     FEATURES_WIDTH,
@@ -67,6 +67,9 @@ __all__ = [
     "metadata_bits",
     "pattern_list",
 ]
+
+#: Default of `align_bits`.  A PE is then no less exact than a chain of fused fp32 operations.
+_ALIGN_BITS = {"statistics": 16, "pe": 28}
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -127,7 +130,7 @@ class UnitConfig:
     unit
         One of `UNITS`.
     dtype
-        Number format of the activations, one of `hw.formats.FORMATS`; integers only in a PE.
+        Number format of the activations, one of `hw.formats.FORMATS`.
     selector, goal
         Architecture of the selector, or ``auto``: the best one measured for the goal.
     criterion
@@ -170,15 +173,18 @@ class UnitConfig:
     depth
         Words of the longest table that a scale memory holds.
     weight_dtype
-        Number format of a PE's weights; None: the activations' format.
+        Number format of a PE's weights; None: the activations' format.  Both of a PE are integers,
+        or both floating-point numbers.
     acc_width
-        Bits of a PE's accumulator and of its result, and of the integers that an epilogue takes.
+        Bits of the accumulator of a PE of integers and of its result, and of the integers that an
+        epilogue takes.
     overflow
         ``wrap``: the accumulator counts modulo 2**acc_width; ``saturate``: it is limited to its
         range after each group.
     align_bits
         Bits that hold the largest term of a floating-point sum: what is below them falls off
-        (`sw.aligned_sum`).  None: in statistics 16, or those of a square if they are more.
+        (`sw.aligned_sum`).  None: in statistics 16, in a PE 28, or those of a square or a product
+        if they are more.
     check
         Whether a PE looks for illegal metadata; without, it trusts it and `o_error` is 0.
     name
@@ -255,9 +261,10 @@ class UnitConfig:
         self._check_serial()
         self._check_align_bits()
         if self.unit == "pe":
-            self._check_choice("dtype", INTEGER_FORMATS, " in a pe")
+            kind = self.format.kind
+            where = f" with the dtype {self.dtype}"
             if self.weight_dtype is not None:
-                self._check_choice("weight_dtype", INTEGER_FORMATS, " in a pe")
+                self._check_choice("weight_dtype", formats_of(kind), where)
         if self.unit in ("pe", "epilogue") and self.format.kind == "int":
             self._check_range("acc_width", 2, MAX_ACC_WIDTH)
         self._check_pipeline()
@@ -343,13 +350,13 @@ class UnitConfig:
             self._check_range("score_bits", 1, self.score.width, where)
 
     def _check_align_bits(self) -> None:
-        if self.unit != "statistics" or self.format.kind == "int":
+        if "align_bits" not in PARAMETERS[self.unit] or self.format.kind == "int":
             return
         if self.align_bits is not None:
             where = f" in statistics of {self.dtype}"
-            self._check_range(
-                "align_bits", 2 * self.format.significand_width, MAX_ALIGN_BITS, where
-            )
+            if self.unit == "pe":
+                where = f" in a pe of {self.dtype} and {self.weight_format.name}"
+            self._check_range("align_bits", self._term_width, MAX_ALIGN_BITS, where)
 
     def _check_serial(self) -> None:
         if not self.serial:
@@ -461,7 +468,13 @@ class UnitConfig:
         """`align_bits`, None resolved."""
         if self.align_bits is not None:
             return self.align_bits
-        return max(16, 2 * self.format.significand_width)
+        return max(_ALIGN_BITS[self.unit], self._term_width)
+
+    @property
+    def _term_width(self) -> int:
+        """Bits of the significand of a product, or of a square."""
+        other = self.weight_format if self.unit == "pe" else self.format
+        return self.format.significand_width + other.significand_width
 
     @property
     def residual_slots(self) -> int:
@@ -563,7 +576,7 @@ class UnitConfig:
             if parameter == "align_bits" and self.format.kind == "int":
                 # Sums of integers are exact.
                 continue
-            if parameter == "acc_width" and self.format.kind == "float":
+            if parameter in ("acc_width", "overflow") and self.format.kind == "float":
                 # Sums of numbers are fp32.
                 continue
             # What changes the function only where it is asked for.

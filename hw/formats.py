@@ -8,7 +8,7 @@ infinity above every finite value; both zeros have key 0.
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["FORMATS", "FP32", "INTEGER_FORMATS", "NumberFormat"]
+__all__ = ["FORMATS", "FP32", "INTEGER_FORMATS", "NumberFormat", "formats_of"]
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,11 @@ FORMATS: dict[str, NumberFormat] = {
 #: IEEE 754 binary32, the format of sums and scales; no format of activations.
 FP32 = NumberFormat("fp32", 32, "float", exponent_width=8)
 
+
+def formats_of(kind: str) -> tuple[str, ...]:
+    """Names of the formats of a kind, ``int`` or ``float``."""
+    return tuple(name for name, one in FORMATS.items() if one.kind == kind)
+
+
 #: Names of the two's complement formats.
-INTEGER_FORMATS: tuple[str, ...] = tuple(
-    name for name, number_format in FORMATS.items() if number_format.kind == "int"
-)
+INTEGER_FORMATS = formats_of("int")

@@ -23,7 +23,7 @@ from hw.config import (
     UnitConfig,
 )
 from hw.files import write_files
-from hw.formats import FORMATS, INTEGER_FORMATS
+from hw.formats import FORMATS
 from hw.score_formats import SCALE_FORMATS
 
 __all__ = ["main"]
@@ -35,7 +35,7 @@ _ONLY = {
     **dict.fromkeys(("weight_dtype", "overflow", "check"), ("pe",)),
     **dict.fromkeys(("word", "layout"), ("packer", "unpacker")),
     "acc_width": ("pe", "epilogue"),
-    "align_bits": ("statistics",),
+    "align_bits": ("pe", "statistics"),
     "depth": ("scale_memory",),
 }
 
@@ -103,7 +103,7 @@ def _parser() -> CommandParser:
     )
     add("--layout", help=f"packer, unpacker: {', '.join(LAYOUTS)} (default: interleaved)")
     add("--depth", type=int, metavar="WORDS", help="scale_memory: longest table (default: 256)")
-    add("--weight-dtype", help=f"pe: {', '.join(INTEGER_FORMATS)} (default: as --dtype)")
+    add("--weight-dtype", help="pe: number format of the weights (default: as --dtype)")
     add(
         "--acc-width",
         type=int,
@@ -115,7 +115,7 @@ def _parser() -> CommandParser:
         "--align-bits",
         type=int,
         metavar="BITS",
-        help="statistics: bits of the largest term of a floating-point sum (default: 16 or more)",
+        help="pe, statistics: bits of the largest term of a floating-point sum (default: 28, 16)",
     )
     add("--check", choices=("on", "off"), help="pe: look for illegal metadata (default: on)")
     add("--name", help="name of the top module and of the files")

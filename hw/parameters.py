@@ -133,7 +133,8 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "packer": ("dtype", "metadata", "word", "layout"),
     "unpacker": ("dtype", "metadata", "word", "layout"),
     "pe": (
-        "dtype", "weight_dtype", "metadata", "acc_width", "overflow", "check", "pipeline",
+        "dtype", "weight_dtype", "metadata", "acc_width", "overflow", "align_bits", "check",
+        "pipeline",
     ),
     "statistics": ("dtype", "align_bits", "pipeline"),
     "scale_memory": ("scale_format", "depth"),

@@ -101,7 +101,7 @@ def _fields(config: UnitConfig) -> dict[str, Field]:
             name: Field(name, 1, FP32.width, FP32.name)
             for name in ("gain", "row_sum", "bias", "result")
         },
-        **_epilogue(config),
+        **_in_fp32(config),
         "meta_data": word,
         "meta_bytes": byte_count,
         "meta_last": Field("last", 1, 1, "bit"),
@@ -123,11 +123,13 @@ def _statistics(config: UnitConfig) -> dict[str, Field]:
     return result | {f"kept_{name}": field for name, field in result.items()}
 
 
-def _epilogue(config: UnitConfig) -> dict[str, Field]:
-    """What has another content in the unit of that name than elsewhere."""
-    if config.unit != "epilogue":
-        return {}
-    names = ["shift"] if config.format.kind == "int" else ["sum", "shift"]
+def _in_fp32(config: UnitConfig) -> dict[str, Field]:
+    """What is fp32 in some units and not in others."""
+    names = []
+    if config.unit in ("pe", "epilogue") and config.format.kind == "float":
+        names.append("sum")
+    if config.unit == "epilogue":
+        names.append("shift")
     return {name: Field(name, 1, FP32.width, FP32.name) for name in names}
 
 

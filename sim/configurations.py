@@ -308,6 +308,24 @@ def _pes() -> list[UnitConfig]:
             _config(_USUAL, **common, dtype="int8", metadata=metadata, check=False)
             for metadata in METADATA
         ),
+        *(
+            _config(
+                pattern, **common, dtype=dtype, weight_dtype=weights, metadata=metadata,
+                pipeline=stages, align_bits=bits,
+            )
+            for pattern, dtype, weights, metadata, stages, bits in (
+                (_USUAL, "bf16", None, "index", 1, None),
+                (_SMALL, "bf16", None, "bitmap", 8, 16),
+                (_SMALL, "bf16", "fp8_e4m3", "enumerative", 4, None),
+                (_SMALL, "fp16", None, "index", 2, None),
+                ((3, 7), "fp16", "bf16", "bitmap-implied", 12, 40),
+                (_USUAL, "fp8_e4m3", None, "bitmap", 3, None),
+                ((1, 2), "fp8_e5m2", None, "index", 5, 6),
+                (_SMALL, "fp8_e5m2", "fp8_e4m3", "index", 6, 10),
+                ((16, 32), "fp8_e4m3", None, "index", 2, None),
+            )
+        ),
+        _config(_SMALL, **common, dtype="bf16", metadata="index", check=False, pipeline=2),
     ]  # fmt: skip
 
 

@@ -22,8 +22,8 @@ __all__ = ["KINDS", "stimuli"]
 #: numbers of a format and groups of them.  captured: a language model's activations.
 KINDS = ("random", "ties", "corners", "captured")
 
-#: Above this many masks of a pattern a random choice is sent: in units that write or read metadata
-#: and in those that only pass it on or scatter by it.
+#: Above this many masks of a pattern a random choice is sent: in units that do nothing but write or
+#: read metadata, and in the others.
 ALL_MASKS = 20_000
 SOME_MASKS = 1_000
 
@@ -70,7 +70,7 @@ def _masks(
 ) -> torch.Tensor:
     """Masks with exactly n ones (count, m): all of them for ``corners`` where they are few."""
     n, m = config.n, config.m
-    limit = ALL_MASKS if config.unit in ("encoder", "decoder", "pe") else SOME_MASKS
+    limit = ALL_MASKS if config.unit in ("encoder", "decoder") else SOME_MASKS
     if kind == "corners" and comb(m, n) <= limit:
         lanes = torch.tensor(list(combinations(range(m), n)))
         masks = torch.zeros(len(lanes), m, dtype=torch.bool).scatter(-1, lanes, True)
@@ -148,7 +148,20 @@ def _operands(
 ) -> torch.Tensor:
     if kind == "corners":
         return choice(special_codes(number_format), shape, generator)
-    return torch.randint(1 << number_format.width, shape, generator=generator)
+    anything = torch.randint(1 << number_format.width, shape, generator=generator)
+    if number_format.kind == "int":
+        return anything
+    # Of floats drawn at random the largest decides alone; those around 1 add up and cancel.
+    size = number_format.mantissa_width
+    spread = 1 if kind == "ties" else 6
+    field = number_format.bias + torch.randint(-spread, spread + 1, shape, generator=generator)
+    mantissa = anything & ((1 << size) - 1)
+    if kind == "ties":
+        mantissa = choice([0, 1, (1 << size) - 1], shape, generator)
+    sign = torch.randint(2, shape, generator=generator) << number_format.key_width
+    around = sign | field << size | mantissa
+    is_any = torch.rand(shape[0], 1, generator=generator) < (0.3 if kind == "random" else 0)
+    return torch.where(is_any, anything, around)
 
 
 def _packed_words(config: UnitConfig, groups: Payload, generator: torch.Generator) -> Payload:

@@ -13,6 +13,7 @@ from sw.codes import signed
 from sw.dot_product import accumulate, group_dot_product
 from sw.epilogue import epilogue
 from sw.float_arithmetic import subtract_shift
+from sw.float_dot_product import float_dot_product
 from sw.metadata import decode, encode
 from sw.packed import PackedFormat
 from sw.packing import pack, unpack
@@ -147,22 +148,52 @@ def _decompressor(config: UnitConfig, inputs: Payload) -> Payload:
 def _pe(config: UnitConfig, inputs: Payload) -> Payload:
     """Whole reductions only: transfers after the last `last` belong to none and are dropped."""
     mask, error = decode(inputs["meta"], config.n, config.m, config.metadata)
-    values = signed(inputs["values"], config.format.width)
-    weights = signed(inputs["weights"], config.weight_format.width)
-    dots = group_dot_product(values, mask, weights)
     if not config.check:
         error = torch.zeros_like(error)
     count = reduction_count(inputs["last"])
-    sums = torch.zeros(count, dtype=torch.int64, device=values.device)
+    sums = torch.zeros(count, dtype=torch.int64, device=mask.device)
     errors = torch.zeros_like(sums)
+    add_up = _integer_sums if config.format.kind == "int" else _float_sums
     for chosen, groups in equal_reductions(inputs["last"]):
-        total, failed = accumulate(
-            dots[groups], error[groups], acc_width=config.acc_width, overflow=config.overflow
-        )
-        sums[chosen], errors[chosen] = total, failed.to(torch.int64)
-    if config.acc_width < 64:
-        sums &= (1 << config.acc_width) - 1
+        values, weights = inputs["values"][groups], inputs["weights"][groups]
+        sums[chosen] = add_up(config, values, mask[groups], weights, error[groups])
+        errors[chosen] = error[groups].any(-1).to(torch.int64)
     return {"sum": sums.unsqueeze(-1), "error": errors.unsqueeze(-1)}
+
+
+def _integer_sums(
+    config: UnitConfig,
+    values: torch.Tensor,
+    mask: torch.Tensor,
+    weights: torch.Tensor,
+    error: torch.Tensor,
+) -> torch.Tensor:
+    """Codes of the sums of reductions (R,); the arguments are (R, groups, ...)."""
+    dots = group_dot_product(
+        signed(values, config.format.width), mask, signed(weights, config.weight_format.width)
+    )
+    total, _ = accumulate(dots, error, acc_width=config.acc_width, overflow=config.overflow)
+    return total & ((1 << config.acc_width) - 1) if config.acc_width < 64 else total
+
+
+def _float_sums(
+    config: UnitConfig,
+    values: torch.Tensor,
+    mask: torch.Tensor,
+    weights: torch.Tensor,
+    error: torch.Tensor,
+) -> torch.Tensor:
+    """Codes of the sums of reductions (R,); the arguments are (R, groups, ...)."""
+    # An illegal code has an empty mask; which weights are taken then does not matter.
+    lanes = torch.arange(config.m, device=mask.device) < config.n
+    weights = pack(weights, torch.where(mask.any(-1, keepdim=True), mask, lanes), config.n)
+    return float_dot_product(
+        values,
+        weights,
+        error,
+        formats=(config.format, config.weight_format),
+        bits=config.resolved_align_bits,
+    )
 
 
 def _statistics(config: UnitConfig, inputs: Payload) -> Payload:

@@ -2,11 +2,12 @@
 
 from hw.config import UnitConfig
 from hw.dot_products.common import DotProduct
+from hw.dot_products.float import FloatDotProduct
 from hw.dot_products.integer import IntegerDotProduct
 
 __all__ = ["DotProduct", "create_dot_product"]
 
-_KINDS: dict[str, type[DotProduct]] = {"int": IntegerDotProduct}
+_KINDS: dict[str, type[DotProduct]] = {"float": FloatDotProduct, "int": IntegerDotProduct}
 
 
 def create_dot_product(config: UnitConfig) -> DotProduct:

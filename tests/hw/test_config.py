@@ -87,14 +87,19 @@ MEMORY = {"unit": "scale_memory"}
         ({"overflow": "trap"}, "overflow", "must be one of wrap, saturate, not 'trap'"),
         ({"weight_dtype": "int3"}, "weight_dtype", f"must be one of {FORMAT_NAMES}, not 'int3'"),
         (
-            {"unit": "pe"},
-            "dtype",
-            "must be one of int4, int8, int16 in a pe, not 'bf16'",
-        ),
-        (
             {**PE, "weight_dtype": "fp8_e4m3"},
             "weight_dtype",
-            "must be one of int4, int8, int16 in a pe, not 'fp8_e4m3'",
+            "must be one of int4, int8, int16 with the dtype int8, not 'fp8_e4m3'",
+        ),
+        (
+            {"unit": "pe", "weight_dtype": "int4"},
+            "weight_dtype",
+            "must be one of fp16, bf16, fp8_e4m3, fp8_e5m2 with the dtype bf16, not 'int4'",
+        ),
+        (
+            {"unit": "pe", "weight_dtype": "fp16", "align_bits": 18},
+            "align_bits",
+            "must be between 19 and 40 in a pe of bf16 and fp16, not 18",
         ),
         ({"pipeline": -1}, "pipeline", "must be between 0 and 32, not -1"),
         ({"pipeline": 33}, "pipeline", "must be between 0 and 32, not 33"),

@@ -124,12 +124,8 @@ BAD = [
         "--pipeline must be between 1 and 32 in a pe, whose accumulator is a stage, not 0",
     ),
     (
-        "--n 2 --m 4 --unit pe",
-        "--dtype must be one of int4, int8, int16 in a pe, not 'bf16', the default",
-    ),
-    (
         "--n 2 --m 4 --unit pe --dtype int8 --weight-dtype bf16",
-        "--weight-dtype must be one of int4, int8, int16 in a pe, not 'bf16'",
+        "--weight-dtype must be one of int4, int8, int16 with the dtype int8, not 'bf16'",
     ),
     (
         "--n 2 --m 4 --unit pe --dtype int8 --acc-width 1",
@@ -165,7 +161,7 @@ BAD = [
     ),
     (
         "--n 2 --m 4 --unit epilogue --align-bits 20",
-        "--align-bits must go with --unit statistics, not 'epilogue'",
+        "--align-bits must go with --unit pe or statistics, not 'epilogue'",
     ),
     (
         "--n 2 --m 4 --unit epilogue --dtype int8 --overflow wrap",
