@@ -107,7 +107,12 @@ class Evaluation:
         content = {"format": FORMAT, "context": dict(self.context), "results": results}
         return json.dumps(content, indent=1) + "\n"
 
-    def table(self, methods: Sequence[Method] | None = None, style: str = "simple") -> str:
+    def table(
+        self,
+        methods: Sequence[Method] | None = None,
+        style: str = "simple",
+        reference: Method | None = None,
+    ) -> str:
         """Perplexities and differences to the dense model, as a table.
 
         Parameters
@@ -116,24 +121,31 @@ class Evaluation:
             Those that are shown; None: all.
         style
             A format of `tabulate`.
+        reference
+            A method that was measured: differences to it are shown as well.
         """
-        dense = self.measured[str(_DENSE)].windows
+        references = [_DENSE] if reference in (None, _DENSE) else [_DENSE, reference]
         rows = []
         for text in self.measured if methods is None else map(str, methods):
-            windows = self.measured[text].windows
-            difference, error = paired_difference(windows, dense)
-            is_dense = text == str(_DENSE)
-            rows.append(
-                [
-                    text,
-                    f"{perplexity(windows):.4g}",
-                    "" if is_dense else f"{difference:+.4f}",
-                    "" if is_dense or error is None else f"{error:.4f}",
-                ]
-            )
+            # Four digits, zeros at the end included.
+            row = [text, f"{perplexity(self.measured[text].windows):#.4g}".rstrip(".")]
+            for other in map(str, references):
+                row += self._difference(text, other)
+            rows.append(row)
         headers = ["method", "perplexity", "nats a token worse", "standard error"]
-        align = ("left", "right", "right", "right")
+        if len(references) > 1:
+            headers += [f"than {reference}", "standard error"]
+        align = ("left", *["right"] * (len(headers) - 1))
         return tabulate(rows, headers, tablefmt=style, disable_numparse=True, colalign=align)
+
+    def _difference(self, text: str, reference: str) -> list[str]:
+        """How much worse than another method, and the standard error; blank for the same one."""
+        if text == reference:
+            return ["", ""]
+        difference, error = paired_difference(
+            self.measured[text].windows, self.measured[reference].windows
+        )
+        return [f"{difference:+.4f}", "" if error is None else f"{error:.4f}"]
 
     @property
     def notes(self) -> list[str]:
@@ -153,11 +165,10 @@ class Evaluation:
             " standard error of that mean over the windows",
         ]
 
-    @property
-    def markdown(self) -> str:
-        """Table and notes in Markdown."""
+    def markdown(self, reference: Method | None = None) -> str:
+        """Table, as `table` has it, and notes in Markdown."""
         notes = "\n".join(f"- {note}" for note in self.notes)
-        return f"{self.table(style='github')}\n\n{notes}\n"
+        return f"{self.table(style='github', reference=reference)}\n\n{notes}\n"
 
 
 def read_evaluation(path: Path) -> Evaluation:
@@ -350,6 +361,10 @@ def _parser() -> argparse.ArgumentParser:
         " (default: all at once)",
     )  # fmt: skip
     parser.add_argument(
+        "--reference", metavar="METHOD", **optional,
+        help="show the difference to this method as well as that to the dense model",
+    )  # fmt: skip
+    parser.add_argument(
         "--dtype", default="fp32", help=f"what the model computes in: {', '.join(DTYPES)}"
     )
     parser.add_argument(
@@ -371,9 +386,12 @@ def _known(path: Path | None) -> Evaluation | None:
     return None
 
 
-def _write(evaluation: Evaluation, path: Path) -> None:
+def _write(evaluation: Evaluation, path: Path, reference: Method | None) -> None:
+    # The reference may be still to come.
+    reference = reference if str(reference) in evaluation.measured else None
+    markdown = evaluation.markdown(reference)
     try:
-        write_files({path: evaluation.json, path.with_suffix(".md"): evaluation.markdown})
+        write_files({path: evaluation.json, path.with_suffix(".md"): markdown})
     except OSError as error:
         raise InputError(
             f"output must be a file that can be written, not {str(path)!r} ({error.strerror})"
@@ -395,6 +413,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         # What needs no model is checked before it is loaded.
         methods = [Method.parse(text) for text in options.methods]
+        reference = Method.parse(given["reference"]) if "reference" in given else None
+        wanted = [*methods, reference] if reference is not None else methods
         tokens = parse_tokens(options.tokens)
         if options.dtype not in DTYPES:
             raise InputError(f"dtype must be one of {', '.join(DTYPES)}, not {options.dtype!r}")
@@ -405,20 +425,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         evaluation = evaluate(
             language_model,
             text,
-            methods,
+            wanted,
             constants=constants,
             tokens=tokens,
             window=options.window,
             prefill=given.get("prefill"),
             known=known,
-            save=None if output is None else lambda result: _write(result, output),
+            save=None if output is None else lambda result: _write(result, output, reference),
         )
         if output is not None:
-            _write(evaluation, output)
+            _write(evaluation, output, reference)
     except InputError as error:
         parser.error(str(error))
-    shown = dict.fromkeys((_DENSE, *methods))
-    print(evaluation.table(list(shown)))
+    shown = dict.fromkeys((_DENSE, *wanted))
+    print(evaluation.table(list(shown), reference=reference))
     print("\n".join(evaluation.notes))
     if output is not None:
         print(f"wrote {shlex.quote(str(output))} and {shlex.quote(str(output.with_suffix('.md')))}")

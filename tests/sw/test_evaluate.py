@@ -9,7 +9,7 @@ import torch
 from sw import evaluate as evaluate_module
 from sw.constants import Constants
 from sw.errors import InputError
-from sw.evaluate import evaluate, main, read_evaluation
+from sw.evaluate import BASELINE, evaluate, main, read_evaluation
 from sw.method import Method
 from sw.model import LanguageModel
 from sw.perplexity import perplexity, window_likelihood
@@ -105,8 +105,8 @@ def test_table_and_notes(run: Run, tmp_path: Path) -> None:
     error = math.sqrt(sum((one - mean) ** 2 for one in differences) / 6)
     rows = [line.split() for line in out.splitlines()[2:4]]
     assert rows == [
-        ["dense", f"{math.exp(-sum(means['dense']) / 3):.4g}"],
-        ["8:16", f"{math.exp(-sum(means['8:16']) / 3):.4g}", f"{mean:+.4f}", f"{error:.4f}"],
+        ["dense", f"{math.exp(-sum(means['dense']) / 3):#.4g}"],
+        ["8:16", f"{math.exp(-sum(means['8:16']) / 3):#.4g}", f"{mean:+.4f}", f"{error:.4f}"],
     ]
     assert out.splitlines()[4:] == [
         "model tiny in fp32, text words.txt, tokens 0:60",
@@ -136,6 +136,30 @@ def test_only_what_was_asked_for_is_shown(run: Run, tmp_path: Path) -> None:
     assert [line.split()[0] for line in out.splitlines()[2:4]] == ["dense", "4:8"]
     lines = (tmp_path / "e.md").read_text().splitlines()
     assert [line.split()[1] for line in lines[2:5]] == ["dense", "2:4", "4:8"]
+
+
+def test_reference(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "e.json"
+    status, out, _ = run("2:4", "8:16", "--reference", "4:8", "-o", str(path))
+    assert status == 0
+    measured = read_evaluation(path).measured
+    log = {text: [w.log_likelihood for w in one.windows] for text, one in measured.items()}
+    differences = [(b - a) / 19 for a, b in zip(log["2:4"], log["4:8"], strict=True)]
+    mean = sum(differences) / 3
+    error = math.sqrt(sum((one - mean) ** 2 for one in differences) / 6)
+    lines = out.splitlines()
+    assert lines[0].split() == (
+        "method perplexity nats a token worse standard error than 4:8 standard error".split()
+    )
+    assert [line.split()[0] for line in lines[2:6]] == ["dense", "2:4", "8:16", "4:8"]
+    assert lines[3].split()[4:] == [f"{mean:+.4f}", f"{error:.4f}"]
+    assert len(lines[5].split()) == 4
+    cells = [
+        cell.strip() for cell in path.with_suffix(".md").read_text().splitlines()[3].split("|")
+    ]
+    assert cells[1:-1] == lines[3].split()
+    # The difference to the dense model is there once.
+    assert run("8:16", "--reference", "dense")[1] == run("8:16")[1]
 
 
 def test_arguments_from_a_file(run: Run, tmp_path: Path) -> None:
@@ -325,6 +349,20 @@ def test_other_files_are_not_overwritten(
         2, "", f"python -m sw.evaluate: error: evaluation file {str(path)!r} {message}\n"
     )  # fmt: skip
     assert path.read_text() == content
+
+
+# The committed results
+
+
+def test_page_shows_the_committed_results() -> None:
+    evaluation = read_evaluation(BASELINE)
+    lines = BASELINE.with_name("methods.txt").read_text().splitlines()
+    assert list(evaluation.measured) == ["dense", *(one for one in lines if one[:2] != "--")]
+    reference = Method.parse("8:16")
+    assert f"--reference={reference}" in lines
+    assert BASELINE.with_suffix(".md").read_text() == evaluation.markdown(reference)
+    page = Path(__file__).parents[2] / "docs" / "evaluate.md"
+    assert evaluation.table(style="github", reference=reference) in page.read_text()
 
 
 @pytest.mark.slow
