@@ -29,6 +29,7 @@ D-PTS, S-PTS, L-PTS, VAR and LS: arXiv 2509.22166 and its authors' code.  R-Spar
 
 from typing import Literal
 
+import numpy as np
 import torch
 
 from hw.config import VARIANCE_FLOOR
@@ -63,8 +64,18 @@ def token_shift(x: torch.Tensor, statistic: Literal["mean", "median"]) -> torch.
         (..., 1), rounded to the dtype of x, since the shift is a number of the activations' format.
     """
     if statistic == "median":
-        return x.median(dim=-1, keepdim=True).values
+        return _median(x)
     return x.mean(dim=-1, keepdim=True, dtype=torch.float64).to(x.dtype)
+
+
+def _median(x: torch.Tensor) -> torch.Tensor:
+    """The lower median of each row, (..., 1)."""
+    # NumPy finds it in half the time, but knows nothing of gradients and sorts NaN last.
+    if x.device.type != "cpu" or x.requires_grad or bool(x.isnan().any()):
+        return x.median(dim=-1, keepdim=True).values
+    middle = (x.shape[-1] - 1) // 2
+    values = np.partition(x.float().numpy(), middle, axis=-1)[..., middle, np.newaxis]
+    return torch.from_numpy(values).to(x.dtype)
 
 
 def variance_factor(d: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:

@@ -62,6 +62,24 @@ def test_median_is_the_lower_one(row: list[float], dtype: torch.dtype) -> None:
     assert token_shift(x, "median").tolist() == [[sorted(x[0].tolist())[(len(row) - 1) // 2]]]
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_median_of_many_features(dtype: torch.dtype) -> None:
+    # Whole numbers tie, and infinities are at both ends.
+    x = (random(5, 3, 4, 1536) * 9).round().to(dtype)
+    x[0, 0, ::3], x[0, 1, 1::3] = math.inf, -math.inf
+    expected = [sorted(row)[767] for row in x.flatten(0, 1).tolist()]
+    got = token_shift(x, "median")
+    assert (got.dtype, got.shape) == (dtype, (3, 4, 1))
+    assert got.flatten().tolist() == expected
+
+
+def test_gradient_of_the_median() -> None:
+    x = torch.tensor([[4.0, 1.0, 2.0, 9.0]], requires_grad=True)
+    token_shift(x, "median").sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [[0.0, 0.0, 1.0, 0.0]]
+
+
 def test_shift_by_hand() -> None:
     x = torch.tensor([[4.0, 1.0, 2.0, 9.0]])
     assert token_shift(x, "mean").tolist() == [[4.0]]
