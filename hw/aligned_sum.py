@@ -79,7 +79,7 @@ class AlignedSum:
         """Steps from sums and their references to codes of fp32, see `scaled_to_float_steps`."""
         return scaled_to_float_steps(
             FP32,
-            widths=(self.total_width, self.reference_width),
+            widths=(self.sum_width, self.reference_width),
             unit=self.unit - (self.bits - self.width),
             least=self.least,
             result=result,
@@ -88,13 +88,8 @@ class AlignedSum:
 
     @property
     def sum_width(self) -> int:
-        """Bits of the sum of a group."""
+        """Bits of the sum of a group, and of the accumulator."""
         return self.bits + (self.count - 1).bit_length() + 1
-
-    @property
-    def total_width(self) -> int:
-        """Bits of the accumulator."""
-        return self.sum_width + 1
 
     def reference(self, m: Module, name: str, largest: Value) -> Value:
         """Reference of a group whose largest exponent of a term is known."""
@@ -165,23 +160,20 @@ class AlignedSum:
         added, reference
             The group's sum, as bits, and its reference.
         """
-        width, size = self.total_width, self.reference_width
+        width = self.sum_width
         total = Signal(width, name=f"{name}_total", reset_less=True)
-        held = Signal(size, name=f"{name}_reference", reset_less=True)
+        held = Signal(self.reference_width, name=f"{name}_reference", reset_less=True)
         before = named(m, f"{name}_before", total & (~fresh).replicate(width))
-        place = named(m, f"{name}_place", Mux(fresh, self.least, held)[:size])
-        is_large = named(m, f"{name}_is_large", before[-1] ^ before[-2])
-        # reference - (place + is_large), and how far the lower sum goes down to the higher one's
-        # place: one adder each, the last bits of the operands are carries.
-        above = Cat(Const(1, 1), reference, Const(0, 1)) + Cat(~is_large, ~place, Const(1, 1))
-        above = named(m, f"{name}_above", above[1 : size + 2])
-        is_below = named(m, f"{name}_is_below", above[-1])
-        distance = above[:-1] ^ is_below.replicate(size)
-        distance = named(m, f"{name}_distance", (distance + (is_below | is_large))[:size])
-        added = Cat(added, added[-1])
-        halved = Mux(is_large, Cat(before[1:], before[-1]), before)
-        high = named(m, f"{name}_high", Mux(is_below, halved, added))
-        low = named(m, f"{name}_low", Mux(is_below, added, before))
+        place = named(m, f"{name}_place", Mux(fresh, self.least, held)[: self.reference_width])
+        is_above = majority_not_less(m, f"{name}_not_less", place, reference)
+        high = named(m, f"{name}_high", Mux(is_above, before, added))
+        low = named(m, f"{name}_low", Mux(is_above, added, before))
+        common = named(m, f"{name}_common", Mux(is_above, place, reference))
+        distance = named(
+            m,
+            f"{name}_distance",
+            Mux(is_above, place - reference, reference - place)[: self.reference_width],
+        )
         stages = width.bit_length()
         is_far = named(m, f"{name}_is_far", distance[stages:].any())
         number: Value = low
@@ -190,12 +182,12 @@ class AlignedSum:
             shifted = Cat(number[places:], number[-1].replicate(places))
             moves = named(m, f"{name}_moves{stage}", distance[stage] | is_far)
             number = named(m, f"{name}_by{1 << stage}", Mux(moves, shifted, number))
-        # Neither has more bits than the sum of a group, but one.
-        result = Signal(signed(width), name=f"{name}_sum")
+        result = Signal(signed(width + 1), name=f"{name}_sum")
         m.d.comb += result.eq(high.as_signed() + number.as_signed())
+        overflows = named(m, f"{name}_overflows", result[-1] ^ result[-2])
         with m.If(take):
             m.d.sync += [
-                total.eq(result),
-                held.eq(Mux(is_below, place + is_large, reference)),
+                total.eq(Mux(overflows, result[1:], result[:width])),
+                held.eq(common + overflows),
             ]
         return total, held

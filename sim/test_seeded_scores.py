@@ -10,10 +10,10 @@ import hw.aligned_sum
 import hw.scores
 import hw.shift
 import hw.units.sparsifier
+from hw.comparators import majority_not_less
 from hw.config import UnitConfig
 from hw.emit import emit
 from hw.floats import add_steps
-from hw.logic import named
 from hw.normalize import normalize
 from hw.slots import gather
 from sim.seeded import Bench, emit_with, expect_failure
@@ -100,10 +100,11 @@ STATISTICS = UnitConfig(n=2, m=4, unit="statistics", dtype="fp8_e4m3", align_bit
 def test_largest_exponent_is_the_smallest(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """The accumulator takes the smaller one of two exponents."""
 
-    def bug(m: Module, name: str, value: Value) -> Value:
-        return named(m, name, ~value if name == "all_squares_is_below" else value)
+    def bug(m: Module, name: str, first: Value, second: Value) -> Value:
+        verdict = majority_not_less(m, name, first, second)
+        return ~verdict if name.startswith("all_squares") else verdict
 
-    verilog = emit_with(monkeypatch, STATISTICS, hw.aligned_sum, "named", bug)
+    verilog = emit_with(monkeypatch, STATISTICS, hw.aligned_sum, "majority_not_less", bug)
     expect_failure(bench, STATISTICS, verilog, "outputs differ")
 
 

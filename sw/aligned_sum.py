@@ -7,8 +7,9 @@ are added one after another to an accumulator ``A * 2**E``, which starts as ``0 
   than 0, so that `bits` bits hold that term down to ``2**e``;
 - each term is cut, towards 0, to a multiple of ``2**e``, and the terms are added exactly, to
   ``G * 2**e``;
-- with ``E' = max(E, e)``, or ``max(E + 1, e)`` where A has more than `bits` + ceil(log2 terms)
-  bits and a sign, ``A' = floor(A * 2**(E - E')) + floor(G * 2**(e - E'))``.
+- with ``E' = max(E, e)``, ``A' = floor(A * 2**(E - E')) + floor(G * 2**(e - E'))``;
+- if ``A'`` has more than `bits` + ceil(log2 terms) bits and a sign, it is halved (floor), and
+  ``E'`` is one more.
 
 The terms of a group may stand in any order, groups may not.
 """
@@ -70,10 +71,10 @@ def aligned_sum(terms: Terms, bits: int, floor: int = 0) -> tuple[torch.Tensor, 
     sums = torch.where(terms.negative.bool(), -cut, cut).sum(-1)
     for group in range(groups):
         added, own_exponent = sums[:, group], own[:, group]
-        is_large = ((total >= limit) | (total < -limit)).to(torch.int64)
-        common = torch.maximum(exponent + is_large, own_exponent)
+        common = torch.maximum(exponent, own_exponent)
         total = _floor(total, common - exponent) + _floor(added, common - own_exponent)
-        exponent = common
+        overflows = ((total >= limit) | (total < -limit)).to(torch.int64)
+        total, exponent = total >> overflows, common + overflows
     return total, exponent
 
 

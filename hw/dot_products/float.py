@@ -52,7 +52,7 @@ class FloatDotProduct(DotProduct):
     def result_fields(self) -> Mapping[str, Field]:
         """The accumulator, its reference, and what the result is if it is not finite."""
         return _fields(
-            sum_integer=self._sum.total_width,
+            sum_integer=self._sum.sum_width,
             sum_exponent=self._sum.reference_width,
             **dict.fromkeys(("sum_special", "sum_nan", "sum_minus", "error"), 1),
         )

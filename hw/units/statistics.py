@@ -234,7 +234,7 @@ class _FloatStatistics(Statistics):
     def token_fields(self) -> dict[str, Field]:
         sizes = {}
         for name, kind in self._sums.items():
-            sizes[f"{name}_integer"] = (2, kind.total_width)
+            sizes[f"{name}_integer"] = (2, kind.sum_width)
             sizes[f"{name}_exponent"] = (2, kind.reference_width)
             sizes |= {f"{name}_{flag}": (2, 1) for flag in ("special", "nan", "minus")}
         return self._fields({**sizes, "max": (2, self.config.format.key_width)})

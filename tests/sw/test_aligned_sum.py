@@ -28,10 +28,11 @@ def definition(groups: list[list[Term]], width: int, bits: int, least: int = 0) 
             cut = floor(Fraction(s) * Fraction(2) ** (x - own))
             assert cut < 1 << bits
             added += -cut if negative else cut
-        is_large = not -(1 << room) <= total < 1 << room
-        common = max(exponent + is_large, own)
+        common = max(exponent, own)
         total = floor(Fraction(total, 2 ** (common - exponent)))
         total += floor(Fraction(added, 2 ** (common - own)))
+        if not -(1 << room) <= total < 1 << room:
+            total, common = total // 2, common + 1
         exponent = common
     return total, exponent
 
@@ -125,7 +126,7 @@ def test_rounded():
     [
         (".amax(-1)", ".amin(-1)"),
         ("total >= limit", "total > limit + limit"),
-        ("exponent + is_large", "exponent + 2 * is_large"),
+        ("common + overflows", "common"),
         (".clamp(min=floor)", ".clamp(min=floor + 1)"),
         ("-cut, cut", "cut, cut"),
     ],

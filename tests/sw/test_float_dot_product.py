@@ -57,10 +57,11 @@ def definition(
         # The place of the lowest bit of a product of the largest exponent, less what falls off.
         own = max([first_place, *(e + width - bits for number, e in numbers if number)])
         added = sum(_cut(number, own) for number, _ in numbers)
-        is_large = not -(1 << room) <= total < 1 << room
-        common = max(place + is_large, own)
+        common = max(place, own)
         total = floor(Fraction(total) / 2 ** (common - place))
         total += floor(Fraction(added) / 2 ** (common - own))
+        if not -(1 << room) <= total < 1 << room:
+            total, common = total // 2, common + 1
         place = common
     if "nan" in specials or {"+", "-"} <= specials:
         return QUIET["fp32"]
