@@ -29,7 +29,7 @@ __all__ = ["AreaResult", "Design", "area", "areas", "main", "read_liberty"]
 #: Units that can be reported: a memory would be mapped to a register a bit.
 REPORTED = tuple(unit for unit in UNITS if unit != "scale_memory")
 DEFAULT_PATTERNS = "2:4,4:8,8:16,16:32"
-#: A dot product is of integers.
+#: A PE is compared with others of integers.
 DEFAULT_DTYPES = dict.fromkeys(REPORTED, "bf16") | {"pe": "int8"}
 DEFAULT_PIPELINE = 1
 

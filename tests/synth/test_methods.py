@@ -2,6 +2,7 @@
 
 import json
 from math import exp
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,11 @@ from tests.synth.test_codes import section
 from tests.synth.tiny_study import Tools, refused
 
 pytestmark = pytest.mark.usefixtures("committed")
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+#: The committed results themselves.
+BASELINES = Path(__file__).parents[2] / "synth" / "baselines"
 
 #: Mean log-likelihoods of two windows of ten tokens.
 LIKELIHOODS = {
@@ -202,8 +208,28 @@ class TestUnits:
     def test_none(self, text):
         assert not is_built(Method.parse(text))
 
-    @pytest.mark.skipif(not BASELINE.exists(), reason="there are no committed results")
     def test_of_all_that_is_committed(self):
         for one in read_evaluation(BASELINE).measured.values():
             if is_built(one.method):
                 assert units_of(one.method).sparsifier.n == one.method.pattern[0]
+
+
+class TestPage:
+    """docs/methods.md has the committed numbers."""
+
+    def test_table(self):
+        methods = json.loads((BASELINES / "methods.json").read_text())["methods"]
+        by_text = {method["method"]: method for method in methods}
+        lines = (DOCS / "methods.md").read_text().splitlines()
+        rows = [line.split("|")[1:-1] for line in lines if line.startswith(("| `2:4", "| `8:16"))]
+        rows = [[cell.strip().strip("`") for cell in row] for row in rows if len(row) == 8]
+        assert len(rows) > 30
+        for text, _, others, area, _, delay, perplexity, won in rows:
+            method = by_text[text]
+            units = units_of(Method.parse(text))
+            assert others == ", ".join(config.unit for config in units.others)
+            assert area == f"{method['area']:,.0f}"
+            assert delay == f"{method['delay_ns']:.2f}"
+            assert perplexity == f"{method['perplexity']:.4g}"
+            if method["error"] is not None:
+                assert won == f"{method['won']:+.3f} ({method['error']:.3f})"
