@@ -2,11 +2,11 @@
 
 import torch
 
-from hw.formats import NumberFormat
+from hw.formats import FP32, NumberFormat
 from hw.score_formats import ScaleFormat, ScoreFormat
-from sw.codes import magnitude_keys
+from sw.codes import codes_of, magnitude_keys
 
-__all__ = ["exact_scores"]
+__all__ = ["comparable_scores", "exact_scores"]
 
 
 def exact_scores(
@@ -38,6 +38,55 @@ def exact_scores(
     finite = torch.where(product == 0, 0, finite)
     rank = _ranks(codes, score.number)
     return torch.where(rank == 0, finite, rank << (score.e_width + score.f_width))
+
+
+def comparable_scores(
+    numbers: torch.Tensor, scales: torch.Tensor | None, score: ScoreFormat
+) -> torch.Tensor:
+    """What `sw.fast_selection.keep_mask` orders as `exact_scores`, ties included: same shape.
+
+    Without scales the numbers themselves.  Products that fp32 holds without rounding are left to
+    it, which is several times as fast; all others are the int64 of `exact_scores`.
+
+    Parameters
+    ----------
+    numbers
+        Activations, of the type that `sw.codes.codes_of` takes.
+    scales, score
+        As of `exact_scores`.
+    """
+    scale_format = score.scale
+    if scales is None or scale_format is None:
+        return numbers
+    if not _is_exact_in_fp32(score):
+        return exact_scores(codes_of(numbers, score.number.name), scales, score)
+    magnitudes = numbers.float().abs()
+    if scale_format.kind == "fixed":
+        # Below 1, so that nothing becomes too large.
+        factors = scales.float() / (1 << scale_format.width)
+    else:
+        factors = torch.exp2(scales - float((1 << scale_format.width) - 1))
+    products = magnitudes * factors
+    if bool(magnitudes.isfinite().all()):
+        return products
+    # Infinities and NaNs tie with their like, whatever their scales.
+    products = torch.where(magnitudes.isinf(), magnitudes, products)
+    return torch.where(magnitudes.isnan(), torch.nan, products)
+
+
+def _is_exact_in_fp32(score: ScoreFormat) -> bool:
+    """Whether fp32 holds all products of finite magnitudes and the factors that follow."""
+    number, scale_format = score.number, score.scale
+    if scale_format is None or number.kind == "int" or scale_format.kind == "float":
+        return False
+    if scale_format.kind == "fixed":
+        bits, places = number.significand_width + scale_format.width, scale_format.width
+    else:
+        bits, places = number.significand_width, (1 << scale_format.width) - 1
+    return (
+        bits <= FP32.significand_width
+        and number.smallest_exponent - places >= FP32.smallest_exponent
+    )
 
 
 def _magnitudes(

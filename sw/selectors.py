@@ -22,6 +22,7 @@ from sw.groups import to_groups
 from sw.masks import keep_largest, kept_count
 from sw.method import Method
 from sw.quantize import row_scales, to_codes
+from sw.scores import comparable_scores
 
 __all__ = ["FloatSelector", "HardwareSelector", "Selector", "scale_codes", "selector_of"]
 
@@ -88,21 +89,32 @@ class HardwareSelector:
         self, x: torch.Tensor, scale: torch.Tensor | None, shift: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         config = self.config
-        codes = to_codes(x, config.dtype)
-        if shift is not None:
-            shift_codes = codes_of(shift.to(DTYPES[config.dtype]), config.dtype)
-            codes = shifted(config, *torch.broadcast_tensors(codes, shift_codes))
-        groups = to_groups(codes, config.m)
-        if config.scale is None or scale is None:
-            keys = scores(config, groups)
+        if shift is None and config.dtype in DTYPES:
+            numbers = x.to(DTYPES[config.dtype])
         else:
-            keys = scores(config, groups, to_groups(scale_codes(scale, config.scale), config.m))
+            numbers = self._shifted(x, shift)
+        scales = None
+        if config.scale is not None and scale is not None:
+            scales = to_groups(scale_codes(scale, config.scale), config.m)
+        groups = to_groups(numbers, config.m)
+        if config.score_bits is None:
+            keys = comparable_scores(groups, scales, config.score)
+        else:
+            keys = scores(config, codes_of(groups, config.dtype), scales)
         mask = keep_mask(keys, config.n, config.m).flatten(-2)[..., : x.shape[-1]]
-        numbers = numbers_of(codes, config.dtype)
         if config.dtype in DTYPES:
             return numbers.to(x.dtype), mask
         unit = row_scales(x, config.dtype).to(x.device)
         return (numbers.double() * unit).to(x.dtype), mask
+
+    def _shifted(self, x: torch.Tensor, shift: torch.Tensor | None) -> torch.Tensor:
+        """Numbers of the unit's format, the shift taken off."""
+        config = self.config
+        codes = to_codes(x, config.dtype)
+        if shift is not None:
+            shift_codes = codes_of(shift.to(DTYPES[config.dtype]), config.dtype)
+            codes = shifted(config, *torch.broadcast_tensors(codes, shift_codes))
+        return numbers_of(codes, config.dtype)
 
 
 def scale_codes(scale: torch.Tensor, scale_format: ScaleFormat) -> torch.Tensor:

@@ -9,8 +9,9 @@ import torch
 from hw.config import UnitConfig
 from hw.formats import FORMATS
 from hw.score_formats import ScoreFormat, scale_format_of
+from sw.codes import numbers_of
 from sw.golden import scores
-from sw.scores import exact_scores
+from sw.scores import comparable_scores, exact_scores
 from tests.sw import naive
 
 SCALES = ["u1", "u8", "u13", "u32", "pow2", "bf16"]
@@ -35,11 +36,19 @@ def samples(dtype: str, scale: str, count: int) -> tuple[list[int], list[int]]:
     return list(codes), list(scales)
 
 
+@pytest.mark.parametrize("comparable", [False, True])
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("dtype", FORMATS)
-def test_order_is_that_of_exact_products(dtype, scale):
+def test_order_is_that_of_exact_products(dtype, scale, comparable):
     codes, scales = samples(dtype, scale, 400)
-    found = exact_scores(torch.tensor(codes), torch.tensor(scales), format_of(dtype, scale))
+    arguments = torch.tensor(scales), format_of(dtype, scale)
+    if comparable:
+        found = comparable_scores(numbers_of(torch.tensor(codes), dtype), *arguments)
+    else:
+        found = exact_scores(torch.tensor(codes), *arguments)
+    if found.dtype == torch.float32:
+        # As they are compared: NaN above infinity.
+        found = found.view(torch.int32)
     expected = [naive.score(c, s, dtype, scale) for c, s in zip(codes, scales, strict=True)]
     ranked = sorted(zip(expected, found.tolist(), strict=True))
     for (low, low_score), (high, high_score) in pairwise(ranked):
@@ -118,3 +127,12 @@ def test_a_wrong_order_is_found():
     wrong = torch.where(torch.tensor(codes) & 1 == 1, found + (1 << 15), found).tolist()
     pairs = sorted(zip(expected, wrong, strict=True))
     assert any((a < b) != (x < y) for (a, x), (b, y) in pairwise(pairs))
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("dtype", FORMATS)
+def test_fp32_is_used_where_it_is_exact(dtype, scale):
+    codes = torch.zeros(4, dtype=torch.int64)
+    found = comparable_scores(numbers_of(codes, dtype), codes, format_of(dtype, scale))
+    is_exact = FORMATS[dtype].kind == "float" and scale in ("u1", "u8", "u13", "pow2")
+    assert (found.dtype == torch.float32) == is_exact

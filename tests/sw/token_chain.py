@@ -5,7 +5,8 @@ import torch
 from hw.config import UnitConfig
 from sw.activations import read_activations
 from sw.codes import codes_of, numbers_of
-from sw.golden import Payload, sparsify, subtract_shift, unit_model
+from sw.float_arithmetic import subtract_shift
+from sw.golden import Payload, sparsify, unit_model
 from sw.groups import to_groups
 from sw.mitigation import row_sums, token_shift, variance_factor
 from sw.sample import SAMPLE
