@@ -146,11 +146,22 @@ def _scales_and_shift(
 def _operands(
     number_format: NumberFormat, kind: str, shape: tuple[int, int], generator: torch.Generator
 ) -> torch.Tensor:
-    if kind == "corners":
-        return choice(special_codes(number_format), shape, generator)
+    special = special_codes(number_format)
     anything = torch.randint(1 << number_format.width, shape, generator=generator)
     if number_format.kind == "int":
-        return anything
+        return choice(special, shape, generator) if kind == "corners" else anything
+    row = torch.rand(shape[0], 1, generator=generator)
+    if kind == "corners":
+        # A sum over NaN is NaN, whatever else is in it: few transfers have one, some infinities.
+        most = number_format.overflow_key
+        keys = [code & ((1 << number_format.key_width) - 1) for code in special]
+        finite = [code for code, key in zip(special, keys, strict=True) if key < most]
+        infinite = [1, number_format.bias << number_format.mantissa_width, most]
+        infinite += [code | 1 << number_format.key_width for code in infinite]
+        codes = choice(finite, shape, generator)
+        if number_format.has_infinity:
+            codes = torch.where(row < 0.12, choice(infinite, shape, generator), codes)
+        return torch.where(row < 0.03, choice(special, shape, generator), codes)
     # Of floats drawn at random the largest decides alone; those around 1 add up and cancel.
     size = number_format.mantissa_width
     spread = 1 if kind == "ties" else 6
@@ -160,8 +171,8 @@ def _operands(
         mantissa = choice([0, 1, (1 << size) - 1], shape, generator)
     sign = torch.randint(2, shape, generator=generator) << number_format.key_width
     around = sign | field << size | mantissa
-    is_any = torch.rand(shape[0], 1, generator=generator) < (0.3 if kind == "random" else 0)
-    return torch.where(is_any, anything, around)
+    around = torch.where(torch.rand(shape, generator=generator) < 0.1, 0, around)
+    return torch.where(row < (0.3 if kind == "random" else 0), anything, around)
 
 
 def _packed_words(config: UnitConfig, groups: Payload, generator: torch.Generator) -> Payload:
