@@ -37,7 +37,8 @@ class FloatDotProduct(DotProduct):
             bits=config.resolved_align_bits,
             unit=sum(one.smallest_exponent for one in formats),
         )
-        self._exponent_width = self._sum.largest.bit_length()
+        # Infinities and NaNs have the exponents above the largest.
+        self._exponent_width = (self._sum.largest + 2).bit_length()
 
     @property
     def group_fields(self) -> Mapping[str, Field]:
@@ -95,7 +96,10 @@ class FloatDotProduct(DotProduct):
         ]
 
     def _multiply(self, m: Module, bundle: Bundle) -> Bundle:
-        """Significands, exponents and signs of the products; 0 what is not a finite number."""
+        """Significands, exponents and signs of the products.
+
+        Where one is no finite number, neither is the sum, and what the others add up to is lost.
+        """
         result: Bundle = {name: [] for name in ("product", "exponent", "negative")}
         flags: dict[str, list[Value]] = {name: [] for name in _FLAGS}
         for k, codes in enumerate(zip(bundle["first"], bundle["second"], strict=True)):
@@ -107,14 +111,12 @@ class FloatDotProduct(DotProduct):
             )
             zeros = [_is_zero(m, f"first{k}", first), _is_zero(m, f"second{k}", second)]
             special = named(m, f"special{k}", first.is_special | second.is_special)
-            # A product that is 0 has no say in the exponent, and one of specials is none.
-            counts = named(m, f"counts{k}", ~(zeros[0] | zeros[1] | special))
-            significands = [Cat(one.significand) for one in (first, second)]
+            # A product that is 0 has no say in the exponent.
+            counts = named(m, f"counts{k}", ~(zeros[0] | zeros[1]))
             exponent = (_field(first) + _field(second) - 2)[: self._exponent_width]
             negative = named(m, f"negative{k}", first.sign ^ second.sign)
-            gate = named(m, f"finite{k}", ~special).replicate(len(significands[0]))
-            factor = named(m, f"factor{k}", significands[0] & gate)
-            result["product"].append(named(m, f"product{k}", factor * significands[1]))
+            product = Cat(first.significand) * Cat(second.significand)
+            result["product"].append(named(m, f"product{k}", product))
             result["exponent"].append(
                 named(m, f"exponent{k}", exponent & counts.replicate(self._exponent_width))
             )
@@ -163,16 +165,12 @@ class FloatDotProduct(DotProduct):
                 Mux(legal, group.reference, self._sum.least)[: self._sum.reference_width],
             ),
         )
-        seen = {name: Signal(name=f"any_{name}", reset_less=True) for name in (*_FLAGS, "error")}
         found = {name: group[name] & legal for name in _FLAGS}
-        # Without the check the flag is a constant, and no register is left of it.
-        found["error"] = group.error if self.config.check else Const(0, 1)
+        if self.config.check:
+            found["error"] = group.error
+        seen = {name: Signal(name=f"any_{name}", reset_less=True) for name in found}
         with m.If(take):
-            m.d.sync += [
-                flag.eq(found[name] | (flag & ~fresh) if self.config.check or name != "error"
-                        else 0)
-                for name, flag in seen.items()
-            ]  # fmt: skip
+            m.d.sync += [flag.eq(found[name] | (flag & ~fresh)) for name, flag in seen.items()]
         nan = seen["nan"] | (seen["above"] & seen["below"])
         return {
             "sum_integer": [total],
@@ -180,7 +178,7 @@ class FloatDotProduct(DotProduct):
             "sum_special": [nan | seen["above"] | seen["below"]],
             "sum_nan": [nan],
             "sum_minus": [seen["below"]],
-            "error": [seen["error"]],
+            "error": [seen.get("error", Const(0, 1))],
         }
 
     def result_steps(self) -> list[Step]:
