@@ -416,7 +416,7 @@ def counts_for(config: UnitConfig) -> tuple[dict[str, int], dict[str, int]]:
 
     Fewer of the large groups, and where a group takes many cycles.
     """
-    share = 300 if config.m <= 16 else 120
+    share = 300 if config.m <= 16 else 120 if config.m <= 32 else 40
     if config.initiation_interval > 4:
         share //= 4
     whole = {"random": share, "ties": share, "corners": share, "captured": share}
