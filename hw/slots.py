@@ -17,6 +17,9 @@ __all__ = ["SlotSelect", "gather", "scatter"]
 def gather(select: list[Value], elements: list[Value], n: int) -> list[Value]:
     """For each slot the element of the lane that `select` names; 0 where it names none."""
     window = len(select) // n
+    if window == 1 and len(elements) == n:
+        # Every lane is kept.
+        return list(elements)
     return [
         any_of(
             [
@@ -26,6 +29,43 @@ def gather(select: list[Value], elements: list[Value], n: int) -> list[Value]:
         )
         for slot in range(n)
     ]
+
+
+def gather_by_residue(
+    m: Module, select: list[Value], elements: list[Value], n: int, radix: int
+) -> list[Value]:
+    """The same as `gather`, in two levels.
+
+    The element of slot k, o lanes above it, first moves down by o modulo `radix` lanes, then by the
+    rest.  After the first move no two of them stand in one place, since o never falls from a slot
+    to the next; so the first level is one choice among `radix` for each place, not for each slot.
+    """
+    window = len(select) // n
+    width = len(elements[0])
+    # Slots that a place can serve, by the multiple of radix that is left to go.
+    rests = range(0, window, radix)
+    places = []
+    for place in range(n + rests[-1]):
+        chosen = []
+        for residue in range(min(radix, len(elements) - place)):
+            bits = [
+                select[(place - rest) * window + rest + residue]
+                for rest in rests
+                if 0 <= place - rest < n and rest + residue < window
+            ]
+            if bits:
+                taken = named(m, f"place{place}_takes{place + residue}", any_of(bits))
+                chosen.append(elements[place + residue] & taken.replicate(width))
+        places.append(named(m, f"place{place}", any_of(chosen)))
+    result = []
+    for slot in range(n):
+        chosen = []
+        for rest in rests:
+            bits = select[slot * window + rest : slot * window + min(rest + radix, window)]
+            taken = named(m, f"slot{slot}_takes{slot + rest}", any_of(bits))
+            chosen.append(places[slot + rest] & taken.replicate(width))
+        result.append(any_of(chosen))
+    return result
 
 
 def scatter(select: list[Value], values: list[Value], m: int) -> list[Value]:

@@ -6,9 +6,14 @@ from hw.config import UnitConfig
 from hw.logic import named
 from hw.metadata import create_metadata_code
 from hw.pipeline import Bundle, Step
-from hw.slots import gather
+from hw.slots import gather, gather_by_residue
 
 __all__ = ["factor_steps"]
+
+
+#: From so many lanes more than slots on a choice in two levels is smaller (docs/pe.md).
+TWO_LEVELS = 10
+RADIX = 6
 
 
 def factor_steps(config: UnitConfig) -> list[Step]:
@@ -19,7 +24,10 @@ def factor_steps(config: UnitConfig) -> list[Step]:
     weight_width = config.weight_format.width
 
     def choose(m: Module, bundle: Bundle) -> Bundle:
-        weights = gather(bundle["select"], bundle["weights"], config.n)
+        if config.m - config.n < TWO_LEVELS:
+            weights = gather(bundle["select"], bundle["weights"], config.n)
+        else:
+            weights = gather_by_residue(m, bundle["select"], bundle["weights"], config.n, RADIX)
         return {
             "first": bundle["values"],
             "second": [named(m, f"weight{k}", weight) for k, weight in enumerate(weights)],

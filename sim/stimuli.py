@@ -27,6 +27,9 @@ KINDS = ("random", "ties", "corners", "captured")
 ALL_MASKS = 20_000
 SOME_MASKS = 1_000
 
+#: More masks than that for each transfer asked for are not sent.
+MASKS_PER_TRANSFER = 50
+
 
 def _corner_groups(number_format: NumberFormat, m: int, generator: torch.Generator) -> torch.Tensor:
     special = special_codes(number_format)
@@ -71,6 +74,8 @@ def _masks(
     """Masks with exactly n ones (count, m): all of them for ``corners`` where they are few."""
     n, m = config.n, config.m
     limit = ALL_MASKS if config.unit in ("encoder", "decoder") else SOME_MASKS
+    # Where few transfers are asked for, as under stalls, not many times as many.
+    limit = min(limit, MASKS_PER_TRANSFER * count)
     if kind == "corners" and comb(m, n) <= limit:
         lanes = torch.tensor(list(combinations(range(m), n)))
         masks = torch.zeros(len(lanes), m, dtype=torch.bool).scatter(-1, lanes, True)

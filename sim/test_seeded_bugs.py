@@ -1,12 +1,12 @@
 """Each check of the benches is shown to fail: a bug is built in, and the bench must find it."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import comb
 from typing import Any
 
 import pytest
-from amaranth.hdl import Cat, Const, Module, Mux, Value
+from amaranth.hdl import Const, Module, Mux, Value
 
 import hw.comparators
 import hw.dot_products.integer
@@ -20,10 +20,12 @@ import hw.selectors.run_time
 import hw.units.decompressor
 import hw.units.sparsifier
 import hw.weight_select
+from hw.column_sums import ColumnSum
 from hw.config import METADATA, UnitConfig
 from hw.emit import emit
 from hw.metadata.run_time import run_time_index
 from hw.pipeline import Bundle, Step
+from hw.products import SignedProduct
 from hw.ranking import at_least
 from hw.slots import gather, scatter
 from sim.seeded import Bench, emit_with, expect_failure
@@ -134,8 +136,13 @@ def test_illegal_code(metadata: str, bench: Bench) -> None:
 
 def test_pe_misses_a_product(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     config = UnitConfig(n=2, m=4, unit="pe", dtype="int8")
-    bug = lambda terms: terms[0]  # noqa: E731 - one expression
-    verilog = emit_with(monkeypatch, config, hw.dot_products.integer, "add_tree", bug)
+
+    class Bug(SignedProduct):
+        def terms(self, m: Module, name: str, first: Value, second: Value) -> list[Value]:
+            first = Mux(name.endswith("1"), 0, first)[: len(first)]
+            return super().terms(m, name, first, second)
+
+    verilog = emit_with(monkeypatch, config, hw.dot_products.integer, "SignedProduct", Bug)
     expect_failure(bench, config, verilog, "outputs differ")
 
 
@@ -146,15 +153,11 @@ def test_pe_takes_the_wrong_weight(bench: Bench, monkeypatch: pytest.MonkeyPatch
     expect_failure(bench, config, verilog, "outputs differ")
 
 
-def test_pe_never_starts_afresh(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pe_never_starts_afresh(bench: Bench) -> None:
     """The accumulator goes on from the last reduction."""
     config = UnitConfig(n=2, m=4, unit="pe", dtype="int8")
-
-    def bug(condition: Value, first: Any, second: Any) -> Value:
-        is_fresh = getattr(condition, "name", "") == "fresh"
-        return second if is_fresh else Mux(condition, first, second)
-
-    verilog = emit_with(monkeypatch, config, hw.dot_products.integer, "Mux", bug)
+    verilog, count = re.subn(r"(assign \w+before) = .*;", r"\1 = o_sum;", emit(config).verilog)
+    assert count == 1
     expect_failure(bench, config, verilog, "outputs differ")
 
 
@@ -164,12 +167,15 @@ def test_pe_wraps_instead_of_saturating(bench: Bench) -> None:
     expect_failure(bench, config, emit(wrapping).verilog, "outputs differ")
 
 
-def test_pe_takes_narrower_sum(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The sum of the products loses its highest bit."""
-    config = UnitConfig(n=2, m=4, unit="pe", dtype="int8")
-    tree = hw.dot_products.integer.add_tree
-    bug = lambda terms: Cat(tree(terms)[:16], 0)  # noqa: E731 - one expression
-    verilog = emit_with(monkeypatch, config, hw.dot_products.integer, "add_tree", bug)
+@pytest.mark.parametrize("pipeline", [1, 2])
+def test_pe_forgets_a_sign(pipeline: int, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The constant that stands for the signs of the products lacks that of one digit."""
+    config = UnitConfig(n=2, m=4, unit="pe", dtype="int8", pipeline=pipeline)
+
+    def bug(places: Sequence[int], *, width: int, constant: int = 0) -> ColumnSum:
+        return ColumnSum(places, width=width, constant=constant + (1 << 8) if constant else 0)
+
+    verilog = emit_with(monkeypatch, config, hw.dot_products.integer, "ColumnSum", bug)
     expect_failure(bench, config, verilog, "outputs differ")
 
 

@@ -1,25 +1,19 @@
 """Dot products of integers: exact, and modulo the accumulator or limited to it."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data
 
+from hw.column_sums import ColumnSum
 from hw.dot_products.common import DotProduct
 from hw.logic import named
 from hw.pipeline import Bundle, Step
 from hw.ports import Field, output_payload
+from hw.products import SignedProduct
 
 __all__ = ["IntegerDotProduct"]
-
-
-def add_tree(values: Sequence[Value]) -> Value:
-    """Sum of signed values as a balanced tree, wide enough to be exact."""
-    values = list(values)
-    while len(values) > 1:
-        pairs = [values[i : i + 2] for i in range(0, len(values), 2)]
-        values = [pair[0] + pair[1] if len(pair) == 2 else pair[0] for pair in pairs]
-    return values[0]
 
 
 class IntegerDotProduct(DotProduct):
@@ -32,9 +26,9 @@ class IntegerDotProduct(DotProduct):
 
     @property
     def group_fields(self) -> Mapping[str, Field]:
-        """The exact sum of a group."""
+        """Bits of the group's products, at any places; at most two of each with K > 1."""
         flags = {name: Field(name, 1, 1, "bit") for name in ("error", "last")}
-        return {"dot": Field("dot", 1, self._dot_width, "signed"), **flags}
+        return {"terms": Field("term", len(self._group_places), 1, "bit"), **flags}
 
     @property
     def result_fields(self) -> Mapping[str, Field]:
@@ -47,50 +41,60 @@ class IntegerDotProduct(DotProduct):
         return 0
 
     @property
-    def _product_width(self) -> int:
-        return self.config.format.width + self.config.weight_format.width
+    def _product(self) -> SignedProduct:
+        return SignedProduct(self.config.format.width, self.config.weight_format.width)
 
     @property
-    def _dot_width(self) -> int:
-        return self._product_width + (self.config.n - 1).bit_length()
+    def _exact_width(self) -> int:
+        """Bits of the sum before it is limited."""
+        config = self.config
+        if config.overflow == "wrap":
+            return config.acc_width
+        dot_width = config.format.width + config.weight_format.width + (config.n - 1).bit_length()
+        return max(config.acc_width, dot_width) + 1
+
+    @cached_property
+    def _group_sum(self) -> ColumnSum:
+        """The sum of the products of a group."""
+        n, product = self.config.n, self._product
+        return ColumnSum(product.places * n, width=self._exact_width, constant=product.constant * n)
+
+    @property
+    def _is_merged(self) -> bool:
+        """Whether the terms of the group and the accumulator are one sum, without a register."""
+        return self.config.stages == 1
+
+    @property
+    def _group_places(self) -> tuple[int, ...]:
+        """Places of the terms that the accumulator takes."""
+        return self._product.places * self.config.n if self._is_merged else self._group_sum.left
 
     def group_steps(self) -> list[Step]:
-        """Multiply; add."""
-        n = self.config.n
+        """Multiply; add, until two numbers are left."""
+        product, n = self._product, self.config.n
 
         def multiply(m: Module, bundle: Bundle) -> Bundle:
             pairs = zip(bundle["first"], bundle["second"], strict=True)
             return {
-                "products": [
-                    named(m, f"product{k}", first.as_signed() * second.as_signed())
+                "terms": [
+                    term
                     for k, (first, second) in enumerate(pairs)
+                    for term in product.terms(m, f"product{k}", first, second)
                 ]
             }
 
-        def add(m: Module, bundle: Bundle) -> Bundle:
-            terms = [product.as_signed() for product in bundle["products"]]
-            return {"dot": [named(m, "dot", add_tree(terms))]}
-
-        return [
-            Step(
-                multiply,
-                {"products": n * self._product_width},
-                ("first", "second"),
-                levels=6 * self.config.format.width // 2,
-            ),
-            Step(add, {"dot": self._dot_width}, ("products",), levels=8 + 2 * n.bit_length()),
-        ]
+        steps = [Step(multiply, {"terms": n * len(product.places)}, ("first", "second"), levels=7)]
+        return steps if self._is_merged else [*steps, *self._group_sum.steps("terms")]
 
     def accumulate(
         self, m: Module, group: data.View, take: Value, fresh: Value
     ) -> Mapping[str, Sequence[Value]]:
         """The sum of the groups so far, and whether one of them was illegal."""
         width = self.config.acc_width
-        total = Signal(signed(width), reset_less=True)
+        total = Signal(width, reset_less=True)
         error = Signal(reset_less=True)
-        before = Mux(fresh, 0, total)
-        after = Signal(signed(max(width, len(group.dot)) + 1))
-        m.d.comb += after.eq(before + group.dot.as_signed())
+        before = named(m, "before", Mux(fresh, 0, total))
+        after = named(m, "after", self._add(m, before, group.terms))
         # An illegal group leaves the sum as it is, or starts it at 0.  The gates for this stand
         # behind the adder: with gates in front of it abc's search for equal nodes did not end in
         # minutes at 8:16, presumably because nearly all random patterns are illegal codes and
@@ -101,6 +105,31 @@ class IntegerDotProduct(DotProduct):
             # Without the check the flag is a constant, and no register is left of it.
             m.d.sync += error.eq((group.error | (error & ~fresh)) if self.config.check else 0)
         return {"sum": [total], "error": [error]}
+
+    def _add(self, m: Module, before: Value, terms: Value) -> Value:
+        """``before + the group``, `_exact_width` bits.
+
+        The accumulator is one more row of the columns: a full adder each, as in an adder behind
+        them, but none in the longest path.
+        """
+        acc_width = self.config.acc_width
+        constant = (
+            self._product.constant * self.config.n
+            if self._is_merged
+            else self._group_sum.left_constant
+        )
+        bits = list(before)
+        if self._exact_width > acc_width:
+            # The complement of the sign and a constant stand for its copies.
+            bits[-1] = ~bits[-1]
+            constant -= 1 << (acc_width - 1)
+        columns = ColumnSum(
+            (*range(acc_width), *self._group_places),
+            width=self._exact_width,
+            constant=constant,
+        )
+        first, second = columns.rows(columns.reduce(m, "columns", [*bits, terms]))
+        return (first + second)[: self._exact_width]
 
     def _limited(self, value: Value) -> Value:
         """Truncate or saturate to the accumulator's width."""

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 from amaranth.hdl import Cat, Const, Module, Value
 
+from hw.comparators import majority_not_less
 from hw.logic import any_of, named
 from hw.metadata.common import MetadataCode
 from hw.pipeline import Bundle, Step
@@ -50,8 +51,11 @@ class Index(MetadataCode):
 
         return [Step(compute, {"meta": self.n * self._index_width}, levels=3)]
 
-    def _error(self, fields: list[Value]) -> Value:
-        faults = [first >= second for first, second in pairwise(fields)]
+    def _error(self, m: Module, fields: list[Value]) -> Value:
+        faults = [
+            majority_not_less(m, f"slot{slot}_not_below", first, second)
+            for slot, (first, second) in enumerate(pairwise(fields))
+        ]
         if self.m < 1 << self._index_width:
             faults.append(fields[-1] >= self.m)
         return any_of(faults) if faults else Const(0, 1)
@@ -84,7 +88,7 @@ class Index(MetadataCode):
         def compute(m: Module, bundle: Bundle) -> Bundle:
             error = Const(0, 1)
             if check:
-                error = named(m, "wrong_order", self._error(bundle["meta"]))
+                error = named(m, "wrong_order", self._error(m, bundle["meta"]))
             return {"select": self._select(m, bundle["meta"]), "error": [error]}
 
         produces = {"select": self.n * (self.m - self.n + 1), "error": 1}
