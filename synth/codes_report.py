@@ -232,21 +232,6 @@ class CodeReport(StudyReport):
         ]
         return self._rows_as(style, rows, labels, self._costs) if rows else ""
 
-    @property
-    def _costs(self) -> dict[str, Callable[[Row, AreaResult], str]]:
-        """Columns of what every row costs."""
-
-        def area(_: Row, result: AreaResult) -> str:
-            return f"{result.area:,.1f}{self._change(result.area, self._before(result), 'area')}"
-
-        return {
-            f"area {self.context['area_unit']}": area,
-            "NAND2eq": lambda _, result: f"{result.nand2:,.1f}",
-            "combinational": lambda _, result: f"{result.combinational:,.1f}",
-            "sequential": lambda _, result: f"{result.sequential:,.1f}",
-            "delay ns": lambda _, result: self._delay(result, self._before(result)),
-        }
-
     def _growth_table(self, style: str) -> str:
         fits = self._fits
         patterns = list(dict.fromkeys(pattern for one in fits for pattern in one.errors))

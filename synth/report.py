@@ -38,6 +38,7 @@ _STUDIES = {
     "selectors": "benchmark of all architectures of the selector",
     "codes": "what the metadata codes cost",
     "methods": "what the methods of sparsity cost and win",
+    "pe": "what a PE saves of a dense one",
 }
 
 #: Options that shape units, and so mean nothing for other Verilog.

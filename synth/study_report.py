@@ -122,6 +122,21 @@ class StudyReport(Report):
     def _more(self, row: Row) -> dict[str, Any]:
         """What the study adds to a row of the JSON."""
 
+    @property
+    def _costs(self) -> dict[str, Callable[[Row, AreaResult], str]]:
+        """Columns of what every row costs."""
+
+        def area(_: Row, result: AreaResult) -> str:
+            return f"{result.area:,.1f}{self._change(result.area, self._before(result), 'area')}"
+
+        return {
+            f"area {self.context['area_unit']}": area,
+            "NAND2eq": lambda _, result: f"{result.nand2:,.1f}",
+            "combinational": lambda _, result: f"{result.combinational:,.1f}",
+            "sequential": lambda _, result: f"{result.sequential:,.1f}",
+            "delay ns": lambda _, result: self._delay(result, self._before(result)),
+        }
+
     def _rows_as(
         self,
         style: str,
