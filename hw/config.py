@@ -3,7 +3,7 @@
 import operator
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from math import comb
 from typing import Any
 
@@ -19,6 +19,7 @@ from hw.parameters import (
     MAX_ALIGN_BITS,
     MAX_DEPTH,
     MAX_M,
+    MAX_OUTSTANDING,
     MAX_PIPELINE,
     METADATA,
     OPTIONAL,
@@ -36,6 +37,7 @@ from hw.parameters import (
     TOKEN_COUNT_WIDTH,
     UNITS,
     VARIANCE_FLOOR,
+    WEIGHT_SELECTS,
     WORDS,
     ConfigError,
 )
@@ -60,6 +62,7 @@ __all__ = [
     "TOKEN_COUNT_WIDTH",
     "UNITS",
     "VARIANCE_FLOOR",
+    "WEIGHT_SELECTS",
     "WORDS",
     "ConfigError",
     "UnitConfig",
@@ -175,6 +178,15 @@ class UnitConfig:
     weight_dtype
         Number format of a PE's weights; None: the activations' format.  Both of a PE are integers,
         or both floating-point numbers.
+    weights
+        Pattern (n, m) of a PE's weights, which are then packed and have metadata of their own, in
+        the same code; m as that of the activations.  None: all of them are there.
+    weight_select
+        How a PE comes by the weights of the kept lanes, one of `WEIGHT_SELECTS`: ``mux``, it
+        chooses among those of all lanes; ``gather``, it gives out the lanes and takes their weights
+        alone; ``dense-skip``, a multiplier for every lane, those of dropped lanes without work.
+    outstanding
+        Groups that a PE with ``gather`` keeps while it waits for their weights; None: 4 there.
     acc_width
         Bits of the accumulator of a PE of integers and of its result, and of the integers that an
         epilogue takes.
@@ -219,6 +231,9 @@ class UnitConfig:
     layout: str = "interleaved"
     depth: int = 256
     weight_dtype: str | None = None
+    weights: tuple[int, int] | None = None
+    weight_select: str = "mux"
+    outstanding: int | None = None
     acc_width: int = 32
     overflow: str = "wrap"
     align_bits: int | None = None
@@ -231,7 +246,8 @@ class UnitConfig:
         integers = ["n", "m", "acc_width", "word", "depth"]
         if self.pipeline != "auto":
             integers.append("pipeline")
-        integers += [p for p in ("score_bits", "align_bits") if getattr(self, p) is not None]
+        maybe = ("score_bits", "align_bits", "outstanding")
+        integers += [p for p in maybe if getattr(self, p) is not None]
         for parameter in integers:
             object.__setattr__(self, parameter, _integer(parameter, getattr(self, parameter)))
         for parameter in ("check", "n_runtime", "input_register", "residual", "serial"):
@@ -260,6 +276,7 @@ class UnitConfig:
         self._check_run_time()
         self._check_serial()
         self._check_align_bits()
+        self._check_weight_select()
         if self.unit == "pe":
             kind = self.format.kind
             where = f" with the dtype {self.dtype}"
@@ -358,6 +375,38 @@ class UnitConfig:
                 where = f" in a pe of {self.dtype} and {self.weight_format.name}"
             self._check_range("align_bits", self._term_width, MAX_ALIGN_BITS, where)
 
+    def _check_weight_select(self) -> None:
+        self._check_choice("weight_select", WEIGHT_SELECTS)
+        if self.weight_select != WEIGHT_SELECTS[0] and self.unit != "pe":
+            raise ConfigError("weight_select", f"must go with unit pe, not {self.unit!r}")
+        self._check_weights()
+        if self.weight_select == "gather":
+            if self.outstanding is None:
+                object.__setattr__(self, "outstanding", 4)
+            self._check_range("outstanding", 2, MAX_OUTSTANDING)
+        elif self.outstanding is not None:
+            raise ConfigError(
+                "outstanding", f"must go with weight_select gather, not {self.weight_select!r}"
+            )
+
+    def _check_weights(self) -> None:
+        if self.weights is None:
+            return
+        try:
+            n, m = (_integer("weights", number) for number in self.weights)
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"weights must be a pair of integers, not {self.weights!r}") from error
+        if self.unit != "pe":
+            raise ConfigError("weights", f"must go with unit pe, not {self.unit!r}")
+        if m != self.m or not 1 <= n <= m:
+            rule = f"must be a pattern n:m with m = {self.m} and 1 <= n <= m"
+            raise ConfigError("weights", f"{rule}, not {n}:{m}")
+        if self.weight_select != WEIGHT_SELECTS[0]:
+            raise ConfigError(
+                "weights", f"must go with weight_select mux, not {self.weight_select!r}"
+            )
+        object.__setattr__(self, "weights", (n, m))
+
     def _check_serial(self) -> None:
         if not self.serial:
             return
@@ -422,6 +471,27 @@ class UnitConfig:
     def weight_format(self) -> NumberFormat:
         """Number format of the weights."""
         return FORMATS[self.weight_dtype or self.dtype]
+
+    @property
+    def multiplier_count(self) -> int:
+        """Multipliers of a PE."""
+        if self.weight_select == "dense-skip":
+            return self.m
+        return self.n if self.weights is None else min(self.n, self.weights[0])
+
+    @property
+    def of_weights(self) -> "UnitConfig":
+        """A PE whose activations are packed as the weights of this one are.
+
+        Raises
+        ------
+        ValueError
+            The weights are not packed.
+        """
+        if self.weights is None:
+            raise ValueError("weights must be packed to have a pattern")
+        dtype = self.weight_format.name
+        return replace(self, n=self.weights[0], dtype=dtype, weight_dtype=None, weights=None)
 
     @property
     def index_width(self) -> int:
@@ -542,10 +612,14 @@ class UnitConfig:
         """Cycles from the transfer at the input to the first cycle of the result at the output.
 
         In a PE the input is the one with `i_last`, in a scale memory the last word of a table.
+        With ``gather`` the weights are there a cycle after they have been asked for, or before.
         """
         if self.unit == "scale_memory":
             # Into the memory, and out of it.
             return 2
+        if self.weight_select == "gather":
+            # The group waits in a buffer.
+            return self.stages + 1
         # The first register lets a serial selector begin after the transfer, not before it.
         return self.stages + (self.initiation_interval if self.input_register else 0)
 
@@ -582,7 +656,8 @@ class UnitConfig:
             # What changes the function only where it is asked for.
             if parameter in OPTIONAL and getattr(self, parameter) == defaults[parameter]:
                 continue
-            resolved[parameter] = getattr(self, parameter)
+            value = getattr(self, parameter)
+            resolved[parameter] = pattern_list([value]) if parameter == "weights" else value
         if "align_bits" in resolved:
             resolved["align_bits"] = self.resolved_align_bits
         if "selector" in resolved:

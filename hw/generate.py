@@ -18,6 +18,7 @@ from hw.config import (
     SELECTORS,
     SHIFTS,
     UNITS,
+    WEIGHT_SELECTS,
     WORDS,
     ConfigError,
     UnitConfig,
@@ -46,6 +47,13 @@ def _stages(text: str) -> int | str:
     if not re.fullmatch(r"[+-]?[0-9]+", text):
         raise argparse.ArgumentTypeError(f"must be a whole number or auto, not {text!r}")
     return int(text)
+
+
+def _pattern(text: str) -> tuple[int, int]:
+    patterns = parse_patterns(text)
+    if len(patterns) > 1:
+        raise argparse.ArgumentTypeError(f"must be one pattern N:M, not {text!r}")
+    return patterns[0]
 
 
 def _parser() -> CommandParser:
@@ -104,6 +112,19 @@ def _parser() -> CommandParser:
     add("--layout", help=f"packer, unpacker: {', '.join(LAYOUTS)} (default: interleaved)")
     add("--depth", type=int, metavar="WORDS", help="scale_memory: longest table (default: 256)")
     add("--weight-dtype", help="pe: number format of the weights (default: as --dtype)")
+    add(
+        "--weights",
+        type=_pattern,
+        metavar="N:M",
+        help="pe: pattern of packed weights (default: all of them are there)",
+    )
+    add("--weight-select", help=f"pe: {', '.join(WEIGHT_SELECTS)} (default: mux)")
+    add(
+        "--outstanding",
+        type=int,
+        metavar="GROUPS",
+        help="pe with gather: groups that may wait for weights (default: 4)",
+    )
     add(
         "--acc-width",
         type=int,

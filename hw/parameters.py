@@ -9,6 +9,7 @@ __all__ = [
     "MAX_ALIGN_BITS",
     "MAX_DEPTH",
     "MAX_M",
+    "MAX_OUTSTANDING",
     "MAX_PIPELINE",
     "METADATA",
     "OPTIONAL",
@@ -26,6 +27,7 @@ __all__ = [
     "TOKEN_COUNT_WIDTH",
     "UNITS",
     "VARIANCE_FLOOR",
+    "WEIGHT_SELECTS",
     "WORDS",
     "ConfigError",
 ]
@@ -92,9 +94,16 @@ WORDS: tuple[int, ...] = (32, 64, 128, 256, 512)
 #: What an accumulator does beyond its range.
 OVERFLOWS: tuple[str, ...] = ("wrap", "saturate")
 
+#: How a PE comes by the weights of the kept lanes: it chooses among those of all lanes; it asks a
+#: memory for them; it takes those of all lanes, and leaves multipliers without work.
+WEIGHT_SELECTS: tuple[str, ...] = ("mux", "gather", "dense-skip")
+
 MAX_M = 64
 MAX_PIPELINE = 32
 MAX_ACC_WIDTH = 64
+
+#: Groups whose weights a PE may be waiting for, at most.
+MAX_OUTSTANDING = 64
 
 #: Bits of the exact sums of a token of integers, and of their squares.
 STATISTICS_WIDTHS = (32, 48)
@@ -133,8 +142,8 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "packer": ("dtype", "metadata", "word", "layout"),
     "unpacker": ("dtype", "metadata", "word", "layout"),
     "pe": (
-        "dtype", "weight_dtype", "metadata", "acc_width", "overflow", "align_bits", "check",
-        "pipeline",
+        "dtype", "weight_dtype", "metadata", "weights", "weight_select", "outstanding",
+        "acc_width", "overflow", "align_bits", "check", "pipeline",
     ),
     "statistics": ("dtype", "align_bits", "pipeline"),
     "scale_memory": ("scale_format", "depth"),
@@ -146,7 +155,7 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
 #: Parameters that are left out of the canonical command where they have their default.
 OPTIONAL = (
     "shift", "criterion", "scale_format", "score_bits", "n_runtime", "input_register", "serial",
-    "residual",
+    "residual", "weights", "weight_select", "outstanding",
 )  # fmt: skip
 
 

@@ -87,7 +87,9 @@ def _fields(config: UnitConfig) -> dict[str, Field]:
         "n": Field("n", 1, config.m.bit_length(), "unsigned"),
         "values": Field("slot", config.slots, width, config.dtype),
         "residual": _residual(config),
-        "weights": Field("lane", config.m, config.weight_format.width, config.weight_format.name),
+        "weights": _weights(config),
+        "weight_meta": _metadata(config if config.weights is None else config.of_weights),
+        "index": Field("index", config.n, config.index_width, "unsigned"),
         "meta": _metadata(config),
         "last": Field("last", 1, 1, "bit"),
         "tokens": Field("tokens", 1, TOKEN_COUNT_WIDTH, "unsigned"),
@@ -137,6 +139,15 @@ def _scale(config: UnitConfig) -> Field:
     if config.scale is None:
         return Field("lane", 0, 0, "unsigned")
     return Field("lane", config.m, config.scale.width, config.scale.name)
+
+
+def _weights(config: UnitConfig) -> Field:
+    weights = config.weight_format
+    if config.weight_select == "gather":
+        return Field("slot", config.n, weights.width, weights.name)
+    if config.weights is not None:
+        return Field("slot", config.weights[0], weights.width, weights.name)
+    return Field("lane", config.m, weights.width, weights.name)
 
 
 def _residual(config: UnitConfig) -> Field:
@@ -192,6 +203,10 @@ def _payload(config: UnitConfig, names: Sequence[str]) -> dict[str, Field]:
 def input_payload(config: UnitConfig) -> dict[str, Field]:
     """Content of the input stream, by port name without ``i_``."""
     names = _PAYLOADS[config.unit][0]
+    if config.weight_select == "gather":
+        names = tuple(name for name in names if name != "weights")
+    if config.weights is not None:
+        names += ("weight_meta",)
     if config.criterion == "scaled":
         names += ("scale",)
     if config.shift != SHIFTS[0]:
@@ -216,12 +231,18 @@ def input_streams(config: UnitConfig) -> dict[str, dict[str, Field]]:
 
     A port is called ``i_`` and its name here, in whichever stream it is.
     """
-    return {"i": input_payload(config), **_second_stream(config, "i", "unpacker")}
+    streams = {"i": input_payload(config), **_second_stream(config, "i", "unpacker")}
+    if config.weight_select == "gather":
+        streams["i_weights"] = _payload(config, ("weights",))
+    return streams
 
 
 def output_streams(config: UnitConfig) -> dict[str, dict[str, Field]]:
     """Content of all output streams, by the prefix of their ``valid`` and ``ready``."""
-    return {"o": output_payload(config), **_second_stream(config, "o", "packer")}
+    streams = {"o": output_payload(config), **_second_stream(config, "o", "packer")}
+    if config.weight_select == "gather":
+        streams["o_index"] = _payload(config, ("index",))
+    return streams
 
 
 def _second_stream(config: UnitConfig, prefix: str, unit: str) -> dict[str, dict[str, Field]]:

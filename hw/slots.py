@@ -11,7 +11,7 @@ from amaranth.hdl import Cat, Const, Module, Value
 from hw.logic import any_of, named
 from hw.pipeline import Bundle, Step
 
-__all__ = ["SlotSelect", "gather", "scatter"]
+__all__ = ["SlotSelect", "gather", "gather_by_residue", "kept_lanes", "scatter"]
 
 
 def gather(select: list[Value], elements: list[Value], n: int) -> list[Value]:
@@ -56,6 +56,8 @@ def gather_by_residue(
             if bits:
                 taken = named(m, f"place{place}_takes{place + residue}", any_of(bits))
                 chosen.append(elements[place + residue] & taken.replicate(width))
+        # A place that no slot needs.
+        chosen = chosen or [Const(0, width)]
         places.append(named(m, f"place{place}", any_of(chosen)))
     result = []
     for slot in range(n):
@@ -76,6 +78,20 @@ def scatter(select: list[Value], values: list[Value], m: int) -> list[Value]:
             [
                 values[slot] & select[slot * window + lane - slot].replicate(len(values[0]))
                 for slot in range(max(0, lane - window + 1), min(lane, len(values) - 1) + 1)
+            ]
+        )
+        for lane in range(m)
+    ]
+
+
+def kept_lanes(select: list[Value], n: int, m: int) -> list[Value]:
+    """For each of `m` lanes whether any of `n` slots takes it."""
+    window = len(select) // n
+    return [
+        any_of(
+            [
+                select[slot * window + lane - slot]
+                for slot in range(max(0, lane - window + 1), min(lane, n - 1) + 1)
             ]
         )
         for lane in range(m)

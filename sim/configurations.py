@@ -326,6 +326,53 @@ def _pes() -> list[UnitConfig]:
             )
         ),
         _config(_SMALL, **common, dtype="bf16", metadata="index", check=False, pipeline=2),
+        *_weight_selects(),
+    ]  # fmt: skip
+
+
+def _weight_selects() -> list[UnitConfig]:
+    """Weights that are asked for, and multipliers for all lanes."""
+    common: dict[str, Any] = {"unit": "pe"}
+    gather: dict[str, Any] = {**common, "weight_select": "gather"}
+    skip: dict[str, Any] = {**common, "weight_select": "dense-skip"}
+    return [
+        *(
+            _config(pattern, **gather, dtype="int8", metadata=metadata, pipeline=stages)
+            for pattern, metadata, stages in (
+                (_SMALL, "bitmap", 1), (_SMALL, "index", 2), (_SMALL, "bitmap-implied", 3),
+                (_SMALL, "enumerative", 6), ((5, 5), "enumerative", 1), ((2, 4), "index", 1),
+            )
+        ),
+        *(
+            _config((2, 4), **gather, dtype="int4", metadata="index", outstanding=groups)
+            for groups in (2, 3, 16)
+        ),
+        _config((1, 16), **gather, dtype="int4", weight_dtype="int8", check=False),
+        _config(_SMALL, **gather, dtype="bf16", weight_dtype="fp8_e5m2", pipeline=5),
+        _config(_SMALL, **skip, dtype="fp16", metadata="index", pipeline=2),
+        *(
+            _config(pattern, **skip, dtype="int8", metadata=metadata, pipeline=stages)
+            for pattern, metadata, stages in (
+                (_SMALL, "index", 1), (_SMALL, "enumerative", 2), ((2, 4), "bitmap", 3),
+                ((5, 5), "bitmap", 1), ((15, 16), "bitmap-implied", 1),
+            )
+        ),
+        _config(_SMALL, **skip, dtype="int16", weight_dtype="int4", overflow="saturate"),
+        *(
+            _config(
+                pattern, **common, dtype=dtype, weights=weights, metadata=metadata,
+                weight_dtype=weight_dtype, pipeline=stages,
+            )
+            for pattern, weights, dtype, weight_dtype, metadata, stages in (
+                ((4, 4), (2, 4), "int8", "int4", "index", 1),
+                ((2, 4), (2, 4), "int8", "int8", "bitmap", 2),
+                (_SMALL, (5, 7), "int4", "int8", "enumerative", 1),
+                ((5, 7), _SMALL, "int8", "int4", "bitmap-implied", 4),
+                (_SMALL, (7, 7), "int4", "int4", "index", 3),
+                (_SMALL, (5, 7), "bf16", "bf16", "index", 2),
+                ((6, 8), (2, 8), "fp8_e5m2", "fp16", "bitmap", 6),
+            )
+        ),
     ]  # fmt: skip
 
 

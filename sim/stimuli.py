@@ -8,7 +8,7 @@ import torch
 
 from hw.config import SHIFTED, TOKEN_COUNT_WIDTH, UnitConfig
 from hw.formats import NumberFormat
-from hw.ports import input_payload
+from hw.ports import input_payload, input_streams
 from sim.special_codes import choice, special_codes
 from sim.token_stimuli import correction_stimuli, epilogue_stimuli
 from sw.activations import read_activations
@@ -283,13 +283,21 @@ def stimuli(
         return {"meta": _metadata(config, kind, count, generator, captured, illegal=True)}
     meta = _metadata(config, kind, count, generator, captured, illegal=config.check)
     count = len(meta)
+    gathers = config.weight_select == "gather"
     if kind == "captured":
         values, _ = sparsify(config, _data(config, kind, count, generator, captured))
     else:
         values = _operands(config.format, kind, (count, config.n), generator)
+    weights = input_streams(config)["i_weights" if gathers else "i"]["weights"].count
+    more: Payload = {}
+    if config.weights is not None:
+        side = config.of_weights
+        packed = _metadata(side, kind, count, generator, captured, illegal=config.check)
+        more["weight_meta"] = packed[torch.arange(count) % len(packed)]
     return {
         "values": values,
         "meta": meta,
-        "weights": _operands(config.weight_format, kind, (count, config.m), generator),
+        "weights": _operands(config.weight_format, kind, (count, weights), generator),
+        **more,
         "last": _ends(count, 4, generator),
     }

@@ -18,11 +18,13 @@ import hw.metadata.enumerative_serial
 import hw.metadata.index
 import hw.selectors.run_time
 import hw.units.decompressor
+import hw.units.gathering_pe
 import hw.units.sparsifier
 import hw.weight_select
 from hw.column_sums import ColumnSum
 from hw.config import METADATA, UnitConfig
 from hw.emit import emit
+from hw.metadata import read_index
 from hw.metadata.run_time import run_time_index
 from hw.pipeline import Bundle, Step
 from hw.products import SignedProduct
@@ -150,6 +152,36 @@ def test_pe_takes_the_wrong_weight(bench: Bench, monkeypatch: pytest.MonkeyPatch
     config = UnitConfig(n=2, m=4, unit="pe", dtype="int8")
     bug = lambda *arguments: gather(*arguments)[::-1]  # noqa: E731 - one expression
     verilog = emit_with(monkeypatch, config, hw.weight_select, "gather", bug)
+    expect_failure(bench, config, verilog, "outputs differ")
+
+
+def test_pe_asks_for_the_wrong_weights(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lanes leave in the order of the slots, the lowest last."""
+    config = UnitConfig(n=2, m=4, unit="pe", dtype="int8", weight_select="gather")
+
+    def bug(config: UnitConfig) -> list[Step]:
+        turn = lambda _, bundle: {"index": bundle["index"][::-1]}  # noqa: E731 - one expression
+        return [*read_index(config), Step(turn, {"index": 4})]
+
+    verilog = emit_with(monkeypatch, config, hw.units.gathering_pe, "read_index", bug)
+    expect_failure(bench, config, verilog, "outputs differ")
+
+
+def test_pe_takes_weights_for_no_group(bench: Bench) -> None:
+    """Weights are taken before there is a group that waits for them."""
+    config = UnitConfig(n=2, m=4, unit="pe", dtype="int8", weight_select="gather")
+    verilog, count = re.subn(
+        r"assign i_weights_ready = .*;", "assign i_weights_ready = 1'h1;", emit(config).verilog
+    )
+    assert count == 1
+    expect_failure(bench, config, verilog, "outputs")
+
+
+def test_pe_gives_values_to_other_lanes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a multiplier for every lane, values go to the lanes in reverse order."""
+    config = UnitConfig(n=2, m=4, unit="pe", dtype="int8", weight_select="dense-skip")
+    bug = lambda *arguments: scatter(*arguments)[::-1]  # noqa: E731 - one expression
+    verilog = emit_with(monkeypatch, config, hw.weight_select, "scatter", bug)
     expect_failure(bench, config, verilog, "outputs differ")
 
 

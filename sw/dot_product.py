@@ -4,7 +4,7 @@ import torch
 
 from sw.codes import signed
 
-__all__ = ["accumulate", "group_dot_product"]
+__all__ = ["accumulate", "group_dot_product", "slot_dot_product"]
 
 
 def group_dot_product(
@@ -25,6 +25,17 @@ def group_dot_product(
     first = torch.arange(mask.shape[-1], device=mask.device) < values.shape[-1]
     dense = torch.zeros_like(weights).masked_scatter(torch.where(kept, mask, first), values)
     return torch.where(kept, dense * weights, 0).sum(-1)
+
+
+def slot_dot_product(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """``sum over slots k of values[k] * weights[k]``, exact: int64 (...).
+
+    Parameters
+    ----------
+    values, weights
+        Signed integers (..., n): kept values, and the weights of their lanes.
+    """
+    return (values * weights).sum(-1)
 
 
 def accumulate(

@@ -10,7 +10,7 @@ import torch
 
 from hw.config import SHIFTED, UnitConfig
 from sw.codes import signed
-from sw.dot_product import accumulate, group_dot_product
+from sw.dot_product import accumulate, slot_dot_product
 from sw.epilogue import epilogue
 from sw.float_arithmetic import subtract_shift
 from sw.float_dot_product import float_dot_product
@@ -148,6 +148,19 @@ def _decompressor(config: UnitConfig, inputs: Payload) -> Payload:
 def _pe(config: UnitConfig, inputs: Payload) -> Payload:
     """Whole reductions only: transfers after the last `last` belong to none and are dropped."""
     mask, error = decode(inputs["meta"], config.n, config.m, config.metadata)
+    result: Payload = {}
+    if config.weight_select == "gather":
+        index = torch.zeros(len(mask), config.n, dtype=torch.int64)
+        index[~error] = encode(mask[~error], config.n, "index")
+        result["index"] = index
+        # Groups whose weights have not come yet are in no sum.
+        answered = min(len(mask), len(inputs["weights"]))
+        inputs = {name: column[:answered] for name, column in inputs.items()}
+        mask, error = mask[:answered], error[:answered]
+        values, weights = inputs["values"], inputs["weights"]
+    else:
+        values, weights, wrong = _slots(config, inputs, mask)
+        error = error | wrong
     if not config.check:
         error = torch.zeros_like(error)
     count = reduction_count(inputs["last"])
@@ -155,38 +168,56 @@ def _pe(config: UnitConfig, inputs: Payload) -> Payload:
     errors = torch.zeros_like(sums)
     add_up = _integer_sums if config.format.kind == "int" else _float_sums
     for chosen, groups in equal_reductions(inputs["last"]):
-        values, weights = inputs["values"][groups], inputs["weights"][groups]
-        sums[chosen] = add_up(config, values, mask[groups], weights, error[groups])
+        sums[chosen] = add_up(config, values[groups], weights[groups], error[groups])
         errors[chosen] = error[groups].any(-1).to(torch.int64)
-    return {"sum": sums.unsqueeze(-1), "error": errors.unsqueeze(-1)}
+    return {**result, "sum": sums.unsqueeze(-1), "error": errors.unsqueeze(-1)}
+
+
+def _slots(
+    config: UnitConfig, inputs: Payload, mask: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Values and weights (T, slots), and whether the weights' metadata is illegal (T,).
+
+    The slots are those of the side that keeps fewer lanes; where the other one has dropped the
+    lane, both factors are 0.
+    """
+    values, weights = inputs["values"], inputs["weights"]
+    wrong = torch.zeros(len(mask), dtype=torch.bool, device=mask.device)
+    mask = _legal(mask, config.n)
+    if config.weights is None:
+        return values, pack(weights, mask, config.n), wrong
+    weight_mask, wrong = decode(inputs["weight_meta"], *config.weights, config.metadata)
+    weight_mask = _legal(weight_mask, config.weights[0])
+    both = mask & weight_mask
+    slots = min((mask, config.n), (weight_mask, config.weights[0]), key=lambda side: side[1])
+    values, weights = (
+        pack(torch.where(both, unpack(packed, own), 0), *slots)
+        for packed, own in ((values, mask), (weights, weight_mask))
+    )
+    return values, weights, wrong
+
+
+def _legal(mask: torch.Tensor, n: int) -> torch.Tensor:
+    """An illegal code has an empty mask; which lanes are taken then does not matter."""
+    lanes = torch.arange(mask.shape[-1], device=mask.device) < n
+    return torch.where(mask.any(-1, keepdim=True), mask, lanes)
 
 
 def _integer_sums(
-    config: UnitConfig,
-    values: torch.Tensor,
-    mask: torch.Tensor,
-    weights: torch.Tensor,
-    error: torch.Tensor,
+    config: UnitConfig, values: torch.Tensor, weights: torch.Tensor, error: torch.Tensor
 ) -> torch.Tensor:
     """Codes of the sums of reductions (R,); the arguments are (R, groups, ...)."""
-    dots = group_dot_product(
-        signed(values, config.format.width), mask, signed(weights, config.weight_format.width)
+    dots = slot_dot_product(
+        signed(values, config.format.width), signed(weights, config.weight_format.width)
     )
     total, _ = accumulate(dots, error, acc_width=config.acc_width, overflow=config.overflow)
     return total & ((1 << config.acc_width) - 1) if config.acc_width < 64 else total
 
 
 def _float_sums(
-    config: UnitConfig,
-    values: torch.Tensor,
-    mask: torch.Tensor,
-    weights: torch.Tensor,
-    error: torch.Tensor,
+    config: UnitConfig, values: torch.Tensor, weights: torch.Tensor, error: torch.Tensor
 ) -> torch.Tensor:
     """Codes of the sums of reductions (R,); the arguments are (R, groups, ...)."""
-    # An illegal code has an empty mask; which weights are taken then does not matter.
-    lanes = torch.arange(config.m, device=mask.device) < config.n
-    weights = pack(weights, torch.where(mask.any(-1, keepdim=True), mask, lanes), config.n)
     return float_dot_product(
         values,
         weights,

@@ -31,7 +31,8 @@ class FloatDotProduct(DotProduct):
         super().__init__(config)
         self._formats = formats = config.format, config.weight_format
         self._sum = AlignedSum(
-            count=config.n,
+            # Of all multipliers, no more than n have work.
+            count=min(config.n, config.multiplier_count),
             width=sum(one.significand_width for one in formats),
             largest=sum(one.largest_exponent for one in formats),
             bits=config.resolved_align_bits,
@@ -65,7 +66,7 @@ class FloatDotProduct(DotProduct):
 
     def group_steps(self) -> list[Step]:
         """Multiply; find the largest exponent; align; add."""
-        n = self.config.n
+        n = self.config.multiplier_count
         kind = self._sum
         widths = {
             "product": n * kind.width,

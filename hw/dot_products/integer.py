@@ -50,13 +50,17 @@ class IntegerDotProduct(DotProduct):
         config = self.config
         if config.overflow == "wrap":
             return config.acc_width
-        dot_width = config.format.width + config.weight_format.width + (config.n - 1).bit_length()
+        dot_width = (
+            config.format.width
+            + config.weight_format.width
+            + (config.multiplier_count - 1).bit_length()
+        )
         return max(config.acc_width, dot_width) + 1
 
     @cached_property
     def _group_sum(self) -> ColumnSum:
         """The sum of the products of a group."""
-        n, product = self.config.n, self._product
+        n, product = self.config.multiplier_count, self._product
         return ColumnSum(product.places * n, width=self._exact_width, constant=product.constant * n)
 
     @property
@@ -67,11 +71,15 @@ class IntegerDotProduct(DotProduct):
     @property
     def _group_places(self) -> tuple[int, ...]:
         """Places of the terms that the accumulator takes."""
-        return self._product.places * self.config.n if self._is_merged else self._group_sum.left
+        return (
+            self._product.places * self.config.multiplier_count
+            if self._is_merged
+            else self._group_sum.left
+        )
 
     def group_steps(self) -> list[Step]:
         """Multiply; add, until two numbers are left."""
-        product, n = self._product, self.config.n
+        product, n = self._product, self.config.multiplier_count
 
         def multiply(m: Module, bundle: Bundle) -> Bundle:
             pairs = zip(bundle["first"], bundle["second"], strict=True)
@@ -114,7 +122,7 @@ class IntegerDotProduct(DotProduct):
         """
         acc_width = self.config.acc_width
         constant = (
-            self._product.constant * self.config.n
+            self._product.constant * self.config.multiplier_count
             if self._is_merged
             else self._group_sum.left_constant
         )

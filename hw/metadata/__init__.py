@@ -2,20 +2,24 @@
 
 from dataclasses import replace
 
+from amaranth.hdl import Module
+
 from hw.config import UnitConfig
+from hw.logic import named
 from hw.metadata.bitmap import Bitmap
 from hw.metadata.bitmap_implied import BitmapImplied
 from hw.metadata.common import MetadataCode
 from hw.metadata.enumerative import Enumerative
 from hw.metadata.index import Index
 from hw.metadata.run_time import run_time_groups, run_time_index
-from hw.pipeline import Step
+from hw.pipeline import Bundle, Step
 from hw.slots import SlotSelect
 
 __all__ = [
     "MetadataCode",
     "create_metadata_code",
     "encode_steps",
+    "read_index",
     "remember_pattern",
     "write_metadata",
 ]
@@ -40,6 +44,39 @@ def encode_steps(code: MetadataCode) -> list[Step]:
         return [replace(first, consumes=("mask",)), *others]
     walk = SlotSelect(n=code.n, m=code.m).steps(consumes=("mask",))
     return [*walk, replace(first, consumes=("select", "legal")), *others]
+
+
+def read_index(config: UnitConfig) -> list[Step]:
+    """Steps from ``meta`` to ``index``, the lane of every slot, and ``error``.
+
+    For an illegal code all lanes are 0, or without `check` unspecified.
+    """
+
+    def gate(m: Module, bundle: Bundle) -> Bundle:
+        legal = ~bundle["error"][0]
+        return {
+            "index": [
+                named(m, f"index_of_slot{slot}", lane & legal.replicate(len(lane)))
+                for slot, lane in enumerate(bundle["index"])
+            ]
+        }
+
+    code = create_metadata_code(config)
+    index = Index(n=config.n, m=config.m)
+    if isinstance(code, Index):
+        steps = code.read_index(check=config.check)
+    else:
+        (number,) = index.write()
+
+        def compute(m: Module, bundle: Bundle) -> Bundle:
+            return {"index": number.compute(m, bundle)["meta"]}
+
+        bits = config.n * config.index_width
+        steps = [
+            *code.read_select(check=config.check),
+            replace(number, compute=compute, produces={"index": bits}, consumes=("select",)),
+        ]
+    return [*steps, Step(gate, {"index": config.n * config.index_width}, (), levels=1)]
 
 
 def write_metadata(config: UnitConfig, *, window: int) -> list[Step]:

@@ -8,6 +8,7 @@ from hw.comparators import majority_not_less
 from hw.logic import any_of, named
 from hw.metadata.common import MetadataCode
 from hw.pipeline import Bundle, Step
+from hw.slots import kept_lanes
 
 __all__ = ["Index"]
 
@@ -51,14 +52,16 @@ class Index(MetadataCode):
 
         return [Step(compute, {"meta": self.n * self._index_width}, levels=3)]
 
-    def _error(self, m: Module, fields: list[Value]) -> Value:
+    def _error(self, m: Module, fields: list[Value], *, check: bool) -> Value:
+        if not check:
+            return Const(0, 1)
         faults = [
             majority_not_less(m, f"slot{slot}_not_below", first, second)
             for slot, (first, second) in enumerate(pairwise(fields))
         ]
         if self.m < 1 << self._index_width:
             faults.append(fields[-1] >= self.m)
-        return any_of(faults) if faults else Const(0, 1)
+        return named(m, "wrong_order", any_of(faults) if faults else Const(0, 1))
 
     def _select(self, m: Module, fields: list[Value]) -> list[Value]:
         return [
@@ -71,14 +74,10 @@ class Index(MetadataCode):
         """A lane is kept iff a slot's field names it and the whole list is legal."""
 
         def mask(m: Module, bundle: Bundle) -> Bundle:
-            window = self.m - self.n + 1
             legal = ~bundle["error"][0]
-            lanes = []
-            for lane in range(self.m):
-                slots = range(max(0, lane - window + 1), min(lane, self.n - 1) + 1)
-                naming = [bundle["select"][slot * window + lane - slot] for slot in slots]
-                lanes.append(named(m, f"kept{lane}", any_of(naming) & legal))
-            return {"mask": lanes}
+            kept = kept_lanes(bundle["select"], self.n, self.m)
+            lanes = enumerate(kept)
+            return {"mask": [named(m, f"kept{lane}", bit & legal) for lane, bit in lanes]}
 
         return [*self.read_select(check=True), Step(mask, {"mask": self.m}, ("select",), levels=4)]
 
@@ -86,10 +85,22 @@ class Index(MetadataCode):
         """Decode the fields; look at their order if asked to."""
 
         def compute(m: Module, bundle: Bundle) -> Bundle:
-            error = Const(0, 1)
-            if check:
-                error = named(m, "wrong_order", self._error(m, bundle["meta"]))
-            return {"select": self._select(m, bundle["meta"]), "error": [error]}
+            return {
+                "select": self._select(m, bundle["meta"]),
+                "error": [self._error(m, bundle["meta"], check=check)],
+            }
 
         produces = {"select": self.n * (self.m - self.n + 1), "error": 1}
+        return [Step(compute, produces, ("meta",), levels=5)]
+
+    def read_index(self, *, check: bool) -> list[Step]:
+        """The fields themselves."""
+
+        def compute(m: Module, bundle: Bundle) -> Bundle:
+            return {
+                "index": bundle["meta"],
+                "error": [self._error(m, bundle["meta"], check=check)],
+            }
+
+        produces = {"index": self.n * self._index_width, "error": 1}
         return [Step(compute, produces, ("meta",), levels=5)]

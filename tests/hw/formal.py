@@ -71,6 +71,7 @@ def prove(
             ["hierarchy", "-check", "-top", module],
             ["proc"],
             ["flatten"],
+            ["memory"],
             ["opt", "-full"],
             ["sat", flag, *unrolled, "-prove", "ok", "1", "-show-inputs", module],
             ["design", "-load", "all"],

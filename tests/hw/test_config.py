@@ -106,6 +106,23 @@ MEMORY = {"unit": "scale_memory"}
         ({**PE, "pipeline": 0}, "pipeline", f"{PE_PIPELINE_RULE}, not 0"),
         ({**PE, "pipeline": -1}, "pipeline", f"{PE_PIPELINE_RULE}, not -1"),
         ({**PE, "pipeline": 33}, "pipeline", f"{PE_PIPELINE_RULE}, not 33"),
+        (
+            {**PE, "weight_select": "shift"},
+            "weight_select",
+            "must be one of mux, gather, dense-skip, not 'shift'",
+        ),
+        ({"weight_select": "gather"}, "weight_select", "must go with unit pe, not 'sparsifier'"),
+        ({**PE, "outstanding": 4}, "outstanding", "must go with weight_select gather, not 'mux'"),
+        (
+            {**PE, "weight_select": "gather", "outstanding": 1},
+            "outstanding",
+            "must be between 2 and 64, not 1",
+        ),
+        (
+            {**PE, "weight_select": "gather", "outstanding": 65},
+            "outstanding",
+            "must be between 2 and 64, not 65",
+        ),
         ({**PE, "acc_width": 1}, "acc_width", "must be between 2 and 64, not 1"),
         ({**PE, "acc_width": 65}, "acc_width", "must be between 2 and 64, not 65"),
         (
@@ -342,6 +359,8 @@ def test_patterns_of_the_wrong_kind(value):
         ({"metadata": True}, "metadata must be a string, not True"),
         ({"overflow": 2}, "overflow must be a string, not 2"),
         ({"weight_dtype": 8}, "weight_dtype must be a string, not 8"),
+        ({"weight_select": None}, "weight_select must be a string, not None"),
+        ({"outstanding": 2.0}, "outstanding must be an integer, not 2.0"),
         ({"name": 5}, "name must be a string, not 5"),
         ({"pipeline": "fast"}, "pipeline must be an integer, not 'fast'"),
         ({"score_bits": 7.0}, "score_bits must be an integer, not 7.0"),
@@ -396,6 +415,8 @@ def test_defaults_and_immutability():
         "layout": "interleaved",
         "depth": 256,
         "weight_dtype": None,
+        "weight_select": "mux",
+        "outstanding": None,
         "acc_width": 32,
         "overflow": "wrap",
         "align_bits": None,
@@ -426,6 +447,7 @@ def test_defaults_and_immutability():
             {"unit": "pe", "dtype": "int8", "acc_width": 24, "overflow": "saturate"},
             "nm_pe_8_16_int8",
         ),
+        ({"unit": "pe", "dtype": "int8", "weight_select": "gather"}, "nm_pe_8_16_int8"),
         ({"weight_dtype": "int4"}, "nm_sparsifier_8_16_bf16"),
         (MEMORY, "nm_scale_memory_8_16_u8"),
         ({**MEMORY, "scale_format": "bf16", "depth": 5}, "nm_scale_memory_8_16_bf16"),
@@ -571,6 +593,26 @@ def test_latency(pipeline):
     assert (config.latency_cycles, config.initiation_interval) == (pipeline, 1)
 
 
+@pytest.mark.parametrize(
+    ("weight_select", "latency", "multipliers"),
+    [("mux", 3, 2), ("gather", 4, 2), ("dense-skip", 3, 5)],
+)
+def test_weight_select(weight_select, latency, multipliers):
+    """A group whose weights are asked for waits for a cycle."""
+    config = UnitConfig(n=2, m=5, unit="pe", dtype="int8", weight_select=weight_select, pipeline=3)
+    assert (config.latency_cycles, config.initiation_interval) == (latency, 1)
+    assert config.multiplier_count == multipliers
+    shown = {name: config.parameters.get(name) for name in ("weight_select", "outstanding")}
+    assert (
+        shown
+        == {
+            "mux": {"weight_select": None, "outstanding": None},
+            "gather": {"weight_select": "gather", "outstanding": 4},
+            "dense-skip": {"weight_select": "dense-skip", "outstanding": None},
+        }[weight_select]
+    )
+
+
 def test_formats():
     config = UnitConfig(n=2, m=4, unit="pe", dtype="int8", weight_dtype="int4")
     assert config.format is FORMATS["int8"]
@@ -599,6 +641,7 @@ def test_auto_is_resolved(goal):
     assert "goal" not in config.parameters
 
 
+PE_INT8 = {"unit": "pe", "dtype": "int8", "weight_dtype": "int8"}
 EXPLICIT = [
     {"selector": "compare_matrix", "dtype": "int4", "pipeline": 0, "metadata": "index"},
     {"selector": "compare_matrix", "unit": "selector", "dtype": "fp8_e5m2", "pipeline": 32},
@@ -619,6 +662,8 @@ EXPLICIT = [
         "pipeline": 5,
         "name": "mac",
     },
+    {**PE_INT8, "weight_select": "gather", "outstanding": 9},
+    {**PE_INT8, "weight_select": "dense-skip", "pipeline": 2},
 ]
 
 

@@ -41,6 +41,12 @@ CONFIGS = {
             overflow="saturate",
         ),
         UnitConfig(n=2, m=4, unit="pe", dtype="int4", acc_width=64, name="wide_pe"),
+        UnitConfig(
+            n=2, m=4, unit="pe", dtype="int4", weight_select="gather", pipeline=2, name="asking_pe"
+        ),
+        UnitConfig(
+            n=2, m=4, unit="pe", dtype="int4", weight_select="dense-skip", name="skipping_pe"
+        ),
         *(
             UnitConfig(
                 n=2,

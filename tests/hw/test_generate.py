@@ -128,6 +128,22 @@ BAD = [
         "--weight-dtype must be one of int4, int8, int16 with the dtype int8, not 'bf16'",
     ),
     (
+        "--n 2 --m 4 --unit pe --dtype int8 --weight-select mask",
+        "--weight-select must be one of mux, gather, dense-skip, not 'mask'",
+    ),
+    (
+        "--n 2 --m 4 --unit decoder --weight-select gather",
+        "--weight-select must go with unit pe, not 'decoder'",
+    ),
+    (
+        "--n 2 --m 4 --unit pe --dtype int8 --outstanding 2",
+        "--outstanding must go with weight_select gather, not 'mux'",
+    ),
+    (
+        "--n 2 --m 4 --unit pe --dtype int8 --weight-select gather --outstanding 0",
+        "--outstanding must be between 2 and 64, not 0",
+    ),
+    (
         "--n 2 --m 4 --unit pe --dtype int8 --acc-width 1",
         "--acc-width must be between 2 and 64, not 1",
     ),
@@ -378,6 +394,12 @@ UNIT_PORTS = [
         ],
         [("sum", 1, 24, "signed", "sum"), ("error",)],
     ),
+    (
+        "pe",
+        ["--dtype", "int8", "--weight-select", "dense-skip", "--metadata", "index"],
+        [("values", 3, 8, "int8", "slot"), INDEX, ("weights", 7, 8, "int8", "lane"), ("last",)],
+        [("sum", 1, 32, "signed", "sum"), ("error",)],
+    ),
 ]
 
 
@@ -412,6 +434,34 @@ def test_manifest(unit, words, inputs, outputs, tmp_path, capsys):
     assert not {"-o", "--output", "--force", "--goal"} & set(command)
     assert "/" not in manifest["command"]
     capsys.readouterr()
+
+
+def test_manifest_of_a_pe_that_asks_for_weights(tmp_path, capsys):
+    """Two streams in, two out, each with its own handshake."""
+    words = "--n 3 --m 7 --unit pe --dtype int8 --weight-dtype int4 --weight-select gather"
+    generate(tmp_path, *words.split(), "--pipeline", "2")
+    capsys.readouterr()
+    manifest = json.loads((tmp_path / "nm_pe_3_7_int8_int4.json").read_text())
+    assert manifest["latency_cycles"] == 3
+    assert [(port["name"], port["direction"], port["width"]) for port in manifest["ports"]] == [
+        ("clk", "input", 1),
+        ("rst", "input", 1),
+        ("i_valid", "input", 1),
+        ("i_ready", "output", 1),
+        ("i_values", "input", 24),
+        ("i_meta", "input", 7),
+        ("i_last", "input", 1),
+        ("i_weights_valid", "input", 1),
+        ("i_weights_ready", "output", 1),
+        ("i_weights", "input", 12),
+        ("o_valid", "output", 1),
+        ("o_ready", "input", 1),
+        ("o_sum", "output", 32),
+        ("o_error", "output", 1),
+        ("o_index_valid", "output", 1),
+        ("o_index_ready", "input", 1),
+        ("o_index", "output", 9),
+    ]
 
 
 FLEXIBLE_DATA = ("data", 8, 8, "int8", "lane")

@@ -3,7 +3,7 @@ import random
 import pytest
 import torch
 
-from sw.dot_product import accumulate, group_dot_product
+from sw.dot_product import accumulate, group_dot_product, slot_dot_product
 from tests.sw import naive
 
 
@@ -130,3 +130,10 @@ def test_batch_shapes(shape, overflow):
     total, error = accumulate(dots, errors, acc_width=32, overflow=overflow)
     assert torch.equal(total, torch.full(shape, -2))
     assert torch.equal(error, torch.ones(shape, dtype=torch.bool))
+
+
+def test_slots():
+    values = torch.tensor([[1, -2, 3], [-128, -128, 127]])
+    weights = torch.tensor([[10, 20, -30], [-128, 127, 127]])
+    assert slot_dot_product(values, weights).tolist() == [10 - 40 - 90, 16384 - 16256 + 16129]
+    assert slot_dot_product(values[:0], weights[:0]).shape == (0,)

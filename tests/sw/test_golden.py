@@ -146,6 +146,46 @@ def test_pe(metadata, dtype, acc_width, overflow):
         assert outputs["error"].tolist() == [[failed] for _, failed in results]
 
 
+@pytest.mark.parametrize("metadata", METADATA)
+@pytest.mark.parametrize("weight_select", ["gather", "dense-skip"])
+def test_pe_comes_by_its_weights_otherwise(weight_select, metadata):
+    """The same sums; lanes asked for are those that the metadata names, or 0."""
+    for n, m in ((2, 4), (3, 5), (8, 16)):
+        config = UnitConfig(
+            n=n, m=m, unit="pe", dtype="int8", metadata=metadata, weight_select=weight_select
+        )
+        stream = pe_stream(config, 60, illegal=0.15)
+        results = pe_results(config, stream)
+        inputs = dict(stream)
+        lanes = [naive.read_meta(meta, n, m, metadata) or [0] * n for meta in stream["meta"]]
+        if weight_select == "gather":
+            inputs["weights"] = [
+                [weights[lane] for lane in row]
+                for weights, row in zip(stream["weights"], lanes, strict=True)
+            ]
+        outputs = unit_model(config)(tensors(inputs))
+        assert outputs["sum"].tolist() == [[total % (1 << 32)] for total, _ in results]
+        assert outputs["error"].tolist() == [[failed] for _, failed in results]
+        if weight_select == "gather":
+            assert outputs.pop("index").tolist() == lanes
+        check_shape(config, outputs)
+
+
+def test_groups_without_weights_are_in_no_sum():
+    """More groups than weights: what has not been answered yet."""
+    config = UnitConfig(n=1, m=2, unit="pe", dtype="int4", weight_select="gather")
+    outputs = unit_model(config)(
+        {
+            "values": torch.tensor([[3], [3], [3]]),
+            "meta": torch.tensor([[1, 0], [0, 1], [0, 1]]),
+            "last": torch.tensor([[0], [1], [1]]),
+            "weights": torch.tensor([[2], [5]]),
+        }
+    )
+    assert outputs["index"].tolist() == [[0], [1], [1]]
+    assert outputs["sum"].tolist() == [[21]]
+
+
 def test_errors_stay_in_their_reduction():
     config = UnitConfig(n=2, m=4, unit="pe", dtype="int8")
     good, bad = [1, 1, 0, 0], [1, 1, 1, 0]
