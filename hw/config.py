@@ -4,42 +4,54 @@ import operator
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
+from fractions import Fraction
 from math import comb
 from typing import Any
 
+from hw.axi import beat_count, container_width
 from hw.choice import choose, serial_cycles
 from hw.correction_plan import PLAN
-from hw.formats import FORMATS, NumberFormat, formats_of
+from hw.formats import FORMATS, FP32, NumberFormat, formats_of
 from hw.parameters import (
+    BEATS,
     CRITERIA,
     FEATURES_WIDTH,
     GOALS,
     LAYOUTS,
     MAX_ACC_WIDTH,
     MAX_ALIGN_BITS,
+    MAX_COLS,
     MAX_DEPTH,
     MAX_M,
     MAX_OUTSTANDING,
     MAX_PIPELINE,
+    MAX_ROWS,
     METADATA,
+    MULTIPLYING_UNITS,
     OPTIONAL,
     OVERFLOWS,
     PACKING_UNITS,
     PARAMETERS,
+    PE_METADATA,
     REDUCING_UNITS,
     RUN_TIME_SELECTOR,
+    SCORING_UNITS,
     SELECTING_UNITS,
+    SELECTION_PARAMETERS,
     SELECTORS,
+    SERIAL_SELECTOR,
     SHIFTED,
     SHIFTS,
     STATISTICS_WIDTHS,
     SUM_PLACE,
+    TILE_UNITS,
     TOKEN_COUNT_WIDTH,
     UNITS,
     VARIANCE_FLOOR,
     WEIGHT_SELECTS,
     WORDS,
     ConfigError,
+    either,
 )
 from hw.score_formats import SCALE_FORMATS, ScaleFormat, ScoreFormat, scale_format_of
 from hw.verilog_keywords import VERILOG_KEYWORDS
@@ -51,6 +63,7 @@ __all__ = [
     "GOALS",
     "LAYOUTS",
     "METADATA",
+    "MULTIPLYING_UNITS",
     "OVERFLOWS",
     "PACKING_UNITS",
     "REDUCING_UNITS",
@@ -72,7 +85,7 @@ __all__ = [
 ]
 
 #: Default of `align_bits`.  A PE is then no less exact than a chain of fused fp32 operations.
-_ALIGN_BITS = {"statistics": 16, "pe": 28}
+_ALIGN_BITS = {"statistics": 16, **dict.fromkeys(MULTIPLYING_UNITS, 28)}
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -81,13 +94,14 @@ def metadata_bits(code: str, n: int, m: int) -> int:
     """Bits of the metadata of one group of n:m.
 
     ``bitmap`` M, ``bitmap-implied`` M - 1, ``index`` N ceil(log2 M), ``enumerative``
-    ceil(log2 C(M, N)).
+    ceil(log2 C(M, N)), ``decoded`` N (M - N + 1) + 1.
     """
     return {
         "bitmap": m,
         "bitmap-implied": m - 1,
         "index": n * (m - 1).bit_length(),
         "enumerative": (comb(m, n) - 1).bit_length(),
+        "decoded": n * (m - n + 1) + 1,
     }[code]
 
 
@@ -138,8 +152,8 @@ class UnitConfig:
         Architecture of the selector, or ``auto``: the best one measured for the goal.
     criterion
         What a lane's score is, one of `CRITERIA`: ``act``, its magnitude; ``scaled``, the exact
-        product of its magnitude and its scale, `i_scale`.  Sparsifier and selector only, as are the
-        next three.
+        product of its magnitude and its scale, `i_scale`.  Sparsifier, selector and tile only, as
+        are the next three.
     scale_format
         Format of the scales: ``u1`` to ``u32``, ``pow2``, ``bf16`` (`hw.score_formats`); None:
         ``u8`` where there are scales, as in a scale memory.
@@ -151,8 +165,8 @@ class UnitConfig:
         Leading bits of the score that are compared, ties to the lower lane; None: all of them.
     flexible
         Patterns (n, m) of which `i_pattern` chooses one, transfer by transfer: L / m groups of n:m
-        side by side in the L lanes of the largest m, which all m must divide.  Sparsifier and
-        selector only.
+        side by side in the L lanes of the largest m, which all m must divide.  Sparsifier,
+        selector and tile only; in a tile all patterns keep as many of the L lanes.
     n_runtime
         Whether `i_n` says, transfer by transfer, how many of the m lanes are kept; n is then only
         part of the unit's name.  Sparsifier and selector only.
@@ -160,17 +174,22 @@ class UnitConfig:
         Whether a register stage takes the group before the selection.  Sparsifier and selector
         only.
     metadata
-        Code of the metadata, one of `METADATA`.
+        Code of the metadata, one of `METADATA`; in a PE also ``decoded``, the bits that choose its
+        weights (`hw.metadata.decoded`).
     residual
         Whether a sparsifier also gives the dropped values, packed: `o_residual`.
     serial
         Whether an encoder or decoder of ranks takes a lane a cycle, with one adder.
     pipeline
         Register stages between input and output: the latency in cycles.  0 is combinational, 1
-        registers the outputs.  A PE has at least 1, its accumulator.  ``auto``, where there is a
+        registers the outputs.  A PE has at least 1, its accumulator.  ``auto``, in sparsifier and
         selector: what was measured to be best for the goal; the attribute then holds that number.
+        In a tile: the stages of each sparsifier, and those of each PE.
+    rows, cols
+        Rows of activations and columns of weights of a tile.
     word
-        Bits of one word of a packed stream, one of `WORDS`.
+        Bits of one word of a packed stream, one of `WORDS`; of one beat of the streams of an
+        `axi_tile`, one of `BEATS`.
     layout
         One of `LAYOUTS`: how a packed stream holds values and metadata.
     depth
@@ -198,7 +217,8 @@ class UnitConfig:
         (`sw.aligned_sum`).  None: in statistics 16, in a PE 28, or those of a square or a product
         if they are more.
     check
-        Whether a PE looks for illegal metadata; without, it trusts it and `o_error` is 0.
+        Whether a PE looks for illegal metadata; without, it trusts it and `o_error` is 0.  In a
+        tile: whether it looks for patterns that do not exist.
     name
         Name of the emitted top module and files; None: `nm_<unit>_<n>_<m>_...`.
 
@@ -238,12 +258,14 @@ class UnitConfig:
     overflow: str = "wrap"
     align_bits: int | None = None
     check: bool = True
+    rows: int = 4
+    cols: int = 4
     name: str | None = None
 
     def __post_init__(self) -> None:
         if self.flexible is not None:
             self._set_flexible()
-        integers = ["n", "m", "acc_width", "word", "depth"]
+        integers = ["n", "m", "acc_width", "word", "depth", "rows", "cols"]
         if self.pipeline != "auto":
             integers.append("pipeline")
         maybe = ("score_bits", "align_bits", "outstanding")
@@ -263,11 +285,12 @@ class UnitConfig:
         self._check_choice("dtype", FORMATS)
         self._check_choice("selector", ("auto", *SELECTORS))
         self._check_choice("goal", GOALS)
-        self._check_choice("metadata", METADATA)
+        self._check_choice("metadata", PE_METADATA if self.unit == "pe" else METADATA)
         self._check_choice("overflow", OVERFLOWS)
         self._check_choice("layout", LAYOUTS)
-        if self.word not in WORDS:
-            words = ", ".join(map(str, WORDS))
+        allowed = BEATS if self.unit == "axi_tile" else WORDS
+        if self.word not in allowed:
+            words = ", ".join(map(str, allowed))
             raise ConfigError("word", f"must be one of {words}, not {self.word}")
         if self.weight_dtype is not None:
             self._check_choice("weight_dtype", FORMATS)
@@ -277,12 +300,13 @@ class UnitConfig:
         self._check_serial()
         self._check_align_bits()
         self._check_weight_select()
-        if self.unit == "pe":
-            kind = self.format.kind
+        if self.unit in MULTIPLYING_UNITS:
             where = f" with the dtype {self.dtype}"
             if self.weight_dtype is not None:
-                self._check_choice("weight_dtype", formats_of(kind), where)
-        if self.unit in ("pe", "epilogue") and self.format.kind == "int":
+                self._check_choice("weight_dtype", formats_of(self.format.kind), where)
+        if self.unit in TILE_UNITS:
+            self._check_tile()
+        if self.unit in (*MULTIPLYING_UNITS, "epilogue") and self.format.kind == "int":
             self._check_range("acc_width", 2, MAX_ACC_WIDTH)
         self._check_pipeline()
         if self.name is not None:
@@ -319,11 +343,15 @@ class UnitConfig:
         object.__setattr__(self, "flexible", patterns)
 
     def _check_run_time(self) -> None:
-        """What is chosen at run time goes with one selector, in two units."""
-        for parameter in ("flexible", "n_runtime", "input_register"):
-            if getattr(self, parameter) and self.unit not in SELECTING_UNITS:
-                units = " or ".join(SELECTING_UNITS)
-                raise ConfigError(parameter, f"must go with unit {units}, not {self.unit!r}")
+        """What is chosen at run time goes with one selector, in some units."""
+        for parameter, units in (
+            ("flexible", SCORING_UNITS),
+            ("n_runtime", SELECTING_UNITS),
+            ("input_register", SELECTING_UNITS),
+        ):
+            if getattr(self, parameter) and self.unit not in units:
+                rule = f"must go with unit {either(units)}, not {self.unit!r}"
+                raise ConfigError(parameter, rule)
         for parameter in ("flexible", "n_runtime"):
             if not getattr(self, parameter):
                 continue
@@ -338,8 +366,8 @@ class UnitConfig:
     def _check_scores(self) -> None:
         self._check_choice("criterion", CRITERIA)
         self._check_choice("shift", SHIFTS)
-        if self.unit not in SELECTING_UNITS:
-            units = " or ".join(SELECTING_UNITS)
+        if self.unit not in SCORING_UNITS:
+            units = either(SCORING_UNITS)
             for parameter, value in (("criterion", CRITERIA[0]), ("shift", SHIFTS[0])):
                 if getattr(self, parameter) != value:
                     rule = f"must be {value} in a unit other than {units}, not"
@@ -371,8 +399,8 @@ class UnitConfig:
             return
         if self.align_bits is not None:
             where = f" in statistics of {self.dtype}"
-            if self.unit == "pe":
-                where = f" in a pe of {self.dtype} and {self.weight_format.name}"
+            if self.unit in MULTIPLYING_UNITS:
+                where = f" in a {self.unit} of {self.dtype} and {self.weight_format.name}"
             self._check_range("align_bits", self._term_width, MAX_ALIGN_BITS, where)
 
     def _check_weight_select(self) -> None:
@@ -407,6 +435,33 @@ class UnitConfig:
             )
         object.__setattr__(self, "weights", (n, m))
 
+    def _check_tile(self) -> None:
+        self._check_range("rows", 1, MAX_ROWS)
+        self._check_range("cols", 1, MAX_COLS)
+        if self.selector == SERIAL_SELECTOR:
+            rule = "must take a group a cycle in a tile, not be"
+            raise ConfigError("selector", f"{rule} {self.selector!r}")
+        if self.flexible is not None:
+            if len({Fraction(n, m) for n, m in self.flexible}) > 1:
+                raise ConfigError(
+                    "flexible",
+                    f"must be patterns that keep as many of the {self.m} lanes each in a tile, "
+                    f"not {pattern_list(self.flexible)!r}",
+                )
+            if self.metadata != "bitmap":
+                rule = "must be bitmap in a tile with patterns at run time"
+                raise ConfigError("metadata", f"{rule}, not {self.metadata!r}")
+        if self.unit == "axi_tile" and self.shift not in ("none", "static"):
+            raise ConfigError("shift", f"must be none or static in an axi_tile, not {self.shift!r}")
+        if not self.is_dense:
+            return
+        defaults = {field.name: field.default for field in fields(self)}
+        for parameter in ("flexible", *SELECTION_PARAMETERS):
+            if getattr(self, parameter) != defaults[parameter]:
+                raise ConfigError(
+                    parameter, f"must not be given for a tile that keeps all {self.m} lanes"
+                )
+
     def _check_serial(self) -> None:
         if not self.serial:
             return
@@ -420,7 +475,8 @@ class UnitConfig:
             if self.unit not in SELECTING_UNITS:
                 raise ConfigError(
                     "pipeline",
-                    f"must be a number in a unit without a selector, not 'auto' in {self.unit!r}",
+                    f"must be a number unless in {either(SELECTING_UNITS)}, "
+                    f"not 'auto' in {self.unit!r}",
                 )
             object.__setattr__(self, "pipeline", self._chosen[1])
         if self.unit in PACKING_UNITS:
@@ -430,6 +486,8 @@ class UnitConfig:
             self._check_range("pipeline", 1, 1, " in a scale_memory, whose memory is the stage")
         elif self.unit == "pe":
             self._check_range("pipeline", 1, MAX_PIPELINE, " in a pe, whose accumulator is a stage")
+        elif self.unit in TILE_UNITS:
+            self._check_range("pipeline", 1, MAX_PIPELINE, " in a tile, whose sums are a stage")
         elif self.unit == "statistics":
             self._check_range("pipeline", 1, MAX_PIPELINE, " in statistics, whose sums are a stage")
         else:
@@ -543,7 +601,7 @@ class UnitConfig:
     @property
     def _term_width(self) -> int:
         """Bits of the significand of a product, or of a square."""
-        other = self.weight_format if self.unit == "pe" else self.format
+        other = self.weight_format if self.unit in MULTIPLYING_UNITS else self.format
         return self.format.significand_width + other.significand_width
 
     @property
@@ -562,8 +620,7 @@ class UnitConfig:
         if self.n_runtime:
             return range(self.m + 1)
         counts = [self.m // m * n for n, m in self.patterns]
-        if len(self.patterns) < 1 << self.pattern_width and self.flexible:
-            # A number that no pattern has.
+        if self.has_illegal_patterns:
             counts.append(0)
         return range(min(counts), max(counts) + 1)
 
@@ -573,6 +630,33 @@ class UnitConfig:
         return self.kept_counts[-1]
 
     @property
+    def has_illegal_patterns(self) -> bool:
+        """Whether `i_pattern` has numbers that no pattern has."""
+        return self.flexible is not None and len(self.patterns) < 1 << self.pattern_width
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether all lanes are kept."""
+        return self.n == self.m
+
+    @property
+    def sum_width(self) -> int:
+        """Bits of a sum in the results of an `axi_tile`: 8, 16, 32 or 64, its sign repeated."""
+        return container_width(self.acc_width if self.format.kind == "int" else FP32.width)
+
+    def stream_bits(self, stream: str) -> int:
+        """Bits of one transfer of a tile's ``data``, ``weights`` or ``sum``, in an `axi_tile`."""
+        return {
+            "data": self.rows * self.m * self.format.width,
+            "weights": self.cols * self.m * self.weight_format.width,
+            "sum": self.rows * self.cols * self.sum_width,
+        }[stream]
+
+    def beats(self, stream: str) -> int:
+        """Beats of one such transfer."""
+        return beat_count(self.stream_bits(stream), self.word)
+
+    @property
     def pattern_width(self) -> int:
         """Bits of `i_pattern`."""
         return max(1, (len(self.patterns) - 1).bit_length())
@@ -580,7 +664,11 @@ class UnitConfig:
     @property
     def _chosen(self) -> tuple[str, int]:
         """Architecture and register stages of the selector, ``auto`` resolved."""
-        allowed = (RUN_TIME_SELECTOR,) if self.flexible or self.n_runtime else SELECTORS
+        allowed: tuple[str, ...] = SELECTORS
+        if self.flexible or self.n_runtime:
+            allowed = (RUN_TIME_SELECTOR,)
+        elif self.unit in TILE_UNITS:
+            allowed = tuple(name for name in SELECTORS if name != SERIAL_SELECTOR)
         return choose(
             n=self.n,
             m=self.m,
@@ -600,7 +688,7 @@ class UnitConfig:
         """Whether there is a selector that takes several cycles for a group."""
         if "selector" not in PARAMETERS[self.unit]:
             return False
-        return self.resolved_selector == "threshold_serial"
+        return self.resolved_selector == SERIAL_SELECTOR
 
     @property
     def stages(self) -> int:
@@ -611,9 +699,15 @@ class UnitConfig:
     def latency_cycles(self) -> int:
         """Cycles from the transfer at the input to the first cycle of the result at the output.
 
-        In a PE the input is the one with `i_last`, in a scale memory the last word of a table.
-        With ``gather`` the weights are there a cycle after they have been asked for, or before.
+        In a PE or tile the input is the one with `i_last`, in a scale memory the last word of a
+        table, in an `axi_tile` the last beat with TLAST.  With ``gather`` the weights are there a
+        cycle after they have been asked for, or before.
         """
+        if self.unit in TILE_UNITS:
+            # Selection, or its place; what goes to all columns; multiplication.
+            cycles = (1 if self.is_dense else self.stages) + 1 + self.stages
+            # The register from which results leave in beats.
+            return cycles + (self.unit == "axi_tile")
         if self.unit == "scale_memory":
             # Into the memory, and out of it.
             return 2
@@ -625,12 +719,18 @@ class UnitConfig:
 
     @property
     def initiation_interval(self) -> int:
-        """Cycles from one input to the next when nothing stalls: an unpacker takes words."""
+        """Cycles from one input to the next when nothing stalls: an unpacker takes words.
+
+        In an `axi_tile` from step to step, if the reductions are not so short that the results take
+        longer.
+        """
         if self.unit in PACKING_UNITS:
             # A word a cycle, or a group, whichever is the larger; at most, not on the average.
             bits = self.n * self.format.width if self.layout == "split" else self.group_bits
             ratio = (bits, self.word) if self.unit == "packer" else (self.word, bits)
             return max(1, -(-ratio[0] // ratio[1]))
+        if self.unit == "axi_tile":
+            return max(map(self.beats, ("data", "weights")))
         if self.serial:
             return self.m + 1
         if self.unit == "correction":
@@ -649,6 +749,10 @@ class UnitConfig:
         for parameter in PARAMETERS[self.unit]:
             if parameter == "align_bits" and self.format.kind == "int":
                 # Sums of integers are exact.
+                continue
+            if self.unit in TILE_UNITS and self.is_dense and parameter in SELECTION_PARAMETERS:
+                continue
+            if parameter == "depth" and self.scale is None:
                 continue
             if parameter in ("acc_width", "overflow") and self.format.kind == "float":
                 # Sums of numbers are fp32.
@@ -677,7 +781,7 @@ class UnitConfig:
             parts.append(str(self.scale_format))
         elif "dtype" in PARAMETERS[self.unit]:
             parts.append(self.dtype)
-            if self.unit == "pe" and self.weight_format is not self.format:
+            if self.unit in MULTIPLYING_UNITS and self.weight_format is not self.format:
                 parts.append(self.weight_format.name)
         else:
             parts.append(self.metadata.replace("-", "_"))

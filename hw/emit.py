@@ -12,16 +12,15 @@ from importlib.metadata import version
 from typing import Any
 
 from amaranth.back import rtlil
-from amaranth.hdl import ClockDomain, Module
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
 
 from hw.config import UNITS, UnitConfig
-from hw.ports import input_streams, output_streams, ports
+from hw.flat import Flat, FlatUnit, parts_of
+from hw.ports import ports
 from hw.units import create_unit
 from hw.version import VERSION
 
-__all__ = ["Emission", "Top", "emit"]
+__all__ = ["Emission", "emit"]
 
 #: From Amaranth's processes to one module of plain assignments and registers with enables.
 _YOSYS_SCRIPT = """\
@@ -47,55 +46,22 @@ class Emission:
     top
         Name of the top module and of the files.
     verilog
-        Verilog-2005 of the top module, the only one.
+        Verilog-2005 of the top module, and of those that it has instances of.
     manifest
         Content of the JSON file beside it.
+    parts
+        Verilog of each module that the top module has instances of, by its name.
     """
 
     top: str
     verilog: str
     manifest: dict[str, Any]
+    parts: dict[str, str]
 
     @property
     def manifest_text(self) -> str:
         """The manifest as JSON."""
         return json.dumps(self.manifest, indent=2) + "\n"
-
-
-class Top(wiring.Component):
-    """A unit with flat, named ports, those of `hw.ports.ports`.
-
-    All units have ``clk`` and ``rst``, combinational ones too.
-    """
-
-    def __init__(self, config: UnitConfig) -> None:
-        self._config = config
-        directions = {"input": In, "output": Out}
-        super().__init__(
-            {port.name: directions[port.direction](port.width) for port in ports(config)}
-        )
-
-    def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's signature
-        """The logic."""
-        m = Module()
-        m.domains.sync = domain = ClockDomain("sync")
-        domain.clk, domain.rst = self.clk, self.rst
-        m.submodules[self._config.unit] = unit = create_unit(self._config)
-        for prefix, payload in input_streams(self._config).items():
-            source = getattr(unit, prefix)
-            m.d.comb += [
-                source.valid.eq(getattr(self, f"{prefix}_valid")),
-                getattr(self, f"{prefix}_ready").eq(source.ready),
-                *(source.payload[name].eq(getattr(self, f"i_{name}")) for name in payload),
-            ]
-        for prefix, payload in output_streams(self._config).items():
-            sink = getattr(unit, prefix)
-            m.d.comb += [
-                getattr(self, f"{prefix}_valid").eq(sink.valid),
-                sink.ready.eq(getattr(self, f"{prefix}_ready")),
-                *(getattr(self, f"o_{name}").eq(sink.payload[name]) for name in payload),
-            ]
-        return m
 
 
 @contextlib.contextmanager
@@ -113,12 +79,21 @@ def _memories_without_contents() -> Iterator[None]:
         rtlil.ModuleEmitter.emit_memory = emit_memory
 
 
-def _convert(config: UnitConfig) -> tuple[str, str]:
-    """Verilog of the top module without its banner, and the version of yosys in the banner."""
-    top = Top(config)
-    port_values = [getattr(top, port.name) for port in ports(config)]
+def _convert(name: str, inner: str, unit: wiring.Component) -> tuple[str, str]:
+    """Verilog of a module without its banner, and the version of yosys in the banner.
+
+    Parameters
+    ----------
+    name
+        Of the module.
+    inner
+        Of the unit, where its ports are still to be made.
+    unit
+        The unit.
+    """
+    top = unit if isinstance(unit, FlatUnit) else Flat(inner, unit)
     with _memories_without_contents():
-        text = rtlil.convert(top, name=config.top, ports=port_values, emit_src=False)
+        text = rtlil.convert(top, name=name, ports=list(top.ports.values()), emit_src=False)
     # Amaranth names fields and nested modules with dots and numbers equal names with dollar signs;
     # Verilog would have to escape both.
     text = re.sub(r"\\[\w$.]+", lambda name: re.sub("[.$]", "_", name[0]), text)
@@ -132,16 +107,14 @@ def _convert(config: UnitConfig) -> tuple[str, str]:
     )
     banner = _YOSYS_BANNER.match(yosys.stdout)
     if yosys.returncode or banner is None:
-        raise RuntimeError(f"yosys failed to write {config.top}: {yosys.stderr.strip()}")
-    return yosys.stdout[banner.end() :], banner["version"]
+        raise RuntimeError(f"yosys failed to write {name}: {yosys.stderr.strip()}")
+    return _order_ports(yosys.stdout[banner.end() :], name, top), banner["version"]
 
 
-def _order_ports(verilog: str, config: UnitConfig) -> str:
+def _order_ports(verilog: str, name: str, top: FlatUnit) -> str:
     """The port list of the module in the manifest's order, one name a line."""
-    names = ",\n".join(f"  {port.name}" for port in ports(config))
-    return re.sub(
-        rf"^module {config.top}\([^)]*\);", f"module {config.top}(\n{names}\n);", verilog, count=1
-    )
+    names = ",\n".join(f"  {port}" for port in top.ports)
+    return re.sub(rf"^module {name}\([^)]*\);", f"module {name}(\n{names}\n);", verilog, count=1)
 
 
 def _header(config: UnitConfig, manifest: dict[str, Any]) -> str:
@@ -178,7 +151,12 @@ def emit(config: UnitConfig) -> Emission:
     RuntimeError
         The yosys that writes the Verilog failed.
     """
-    verilog, yosys_version = _convert(config)
+    unit = create_unit(config)
+    verilog, yosys_version = _convert(config.top, config.unit, unit)
+    parts = {
+        name: _convert(name, name.removeprefix(f"{config.top}_"), part)[0]
+        for name, part in parts_of(unit).items()
+    }
     manifest = {
         "top": config.top,
         "unit": config.unit,
@@ -189,4 +167,5 @@ def emit(config: UnitConfig) -> Emission:
         "command": config.command,
         "tools": {"nmsparse": VERSION, "amaranth": version("amaranth"), "yosys": yosys_version},
     }
-    return Emission(config.top, _header(config, manifest) + _order_ports(verilog, config), manifest)
+    text = "\n".join([_header(config, manifest) + verilog, *parts.values()])
+    return Emission(config.top, text, manifest, parts)

@@ -14,6 +14,7 @@ from hw.config import (
     GOALS,
     LAYOUTS,
     METADATA,
+    MULTIPLYING_UNITS,
     OVERFLOWS,
     SELECTORS,
     SHIFTS,
@@ -25,6 +26,7 @@ from hw.config import (
 )
 from hw.files import write_files
 from hw.formats import FORMATS
+from hw.parameters import TILE_UNITS, either
 from hw.score_formats import SCALE_FORMATS
 
 __all__ = ["main"]
@@ -33,11 +35,13 @@ _PROG = "python -m hw.generate"
 
 #: Options that are refused, not ignored, by units that have no use for them: those that have.
 _ONLY = {
-    **dict.fromkeys(("weight_dtype", "overflow", "check"), ("pe",)),
-    **dict.fromkeys(("word", "layout"), ("packer", "unpacker")),
-    "acc_width": ("pe", "epilogue"),
-    "align_bits": ("pe", "statistics"),
-    "depth": ("scale_memory",),
+    **dict.fromkeys(("weight_dtype", "overflow", "check"), MULTIPLYING_UNITS),
+    **dict.fromkeys(("rows", "cols"), TILE_UNITS),
+    "word": ("packer", "unpacker", "axi_tile"),
+    "layout": ("packer", "unpacker"),
+    "acc_width": (*MULTIPLYING_UNITS, "epilogue"),
+    "align_bits": (*MULTIPLYING_UNITS, "statistics"),
+    "depth": ("scale_memory", "axi_tile"),
 }
 
 
@@ -93,7 +97,7 @@ def _parser() -> CommandParser:
     )
     add("--n-runtime", action="store_true", help="the input i_n says how many lanes are kept")
     add("--input-register", action="store_true", help="take the group into a register first")
-    add("--metadata", help=f"{', '.join(METADATA)} (default: bitmap)")
+    add("--metadata", help=f"{', '.join(METADATA)}; pe: decoded too (default: bitmap)")
     add("--residual", action="store_true", help="sparsifier: give the dropped values too")
     add("--serial", action="store_true", help="enumerative encoder, decoder: a lane a cycle")
     add(
@@ -107,11 +111,18 @@ def _parser() -> CommandParser:
         "--word",
         type=int,
         metavar="BITS",
-        help=f"packer, unpacker: {', '.join(map(str, WORDS))} (default: 64)",
+        help=f"packer, unpacker: {', '.join(map(str, WORDS))}; axi_tile: up to 65536 (default: 64)",
     )
     add("--layout", help=f"packer, unpacker: {', '.join(LAYOUTS)} (default: interleaved)")
-    add("--depth", type=int, metavar="WORDS", help="scale_memory: longest table (default: 256)")
-    add("--weight-dtype", help="pe: number format of the weights (default: as --dtype)")
+    add(
+        "--depth",
+        type=int,
+        metavar="WORDS",
+        help="scale_memory, axi_tile: longest table (default: 256)",
+    )
+    add("--rows", type=int, metavar="R", help="tiles: rows of activations (default: 4)")
+    add("--cols", type=int, metavar="C", help="tiles: columns of weights (default: 4)")
+    add("--weight-dtype", help="pe, tiles: number format of the weights (default: as --dtype)")
     add(
         "--weights",
         type=_pattern,
@@ -129,16 +140,16 @@ def _parser() -> CommandParser:
         "--acc-width",
         type=int,
         metavar="BITS",
-        help="pe, epilogue: bits of an integer sum (default: 32)",
+        help="pe, tiles, epilogue: bits of an integer sum (default: 32)",
     )
-    add("--overflow", help=f"pe: {', '.join(OVERFLOWS)} (default: wrap)")
+    add("--overflow", help=f"pe, tiles: {', '.join(OVERFLOWS)} (default: wrap)")
     add(
         "--align-bits",
         type=int,
         metavar="BITS",
-        help="pe, statistics: bits of the largest term of a floating-point sum (default: 28, 16)",
+        help="statistics, pe, tiles: bits of the largest term of a sum of floats (default: 16; 28)",
     )
-    add("--check", choices=("on", "off"), help="pe: look for illegal metadata (default: on)")
+    add("--check", choices=("on", "off"), help="pe, tiles: look for what is illegal (default: on)")
     add("--name", help="name of the top module and of the files")
     add("-o", "--output", type=Path, metavar="FOLDER", help="folder of the files (default: build)")
     add("--force", action="store_true", help="overwrite files that another command made")
@@ -164,10 +175,12 @@ def _config(parser: CommandParser, options: dict[str, object]) -> UnitConfig:
         if option not in options or option in config.parameters:
             continue
         name = f"--{option.replace('_', '-')}"
+        if option == "depth" and config.unit in units:
+            parser.error(f"{name} must go with --criterion scaled in an {config.unit}")
         if config.unit in units:
             kind = "an integer" if config.format.kind == "float" else "a float"
             parser.error(f"{name} must go with {kind} --dtype, not {config.dtype!r}")
-        parser.error(f"{name} must go with --unit {' or '.join(units)}, not {config.unit!r}")
+        parser.error(f"{name} must go with --unit {either(units)}, not {config.unit!r}")
     return config
 
 

@@ -1,35 +1,47 @@
 """What the units are, what can be chosen for each of them, and the error of a wrong choice."""
 
+from collections.abc import Sequence
+
 __all__ = [
+    "BEATS",
     "CRITERIA",
     "FEATURES_WIDTH",
     "GOALS",
     "LAYOUTS",
     "MAX_ACC_WIDTH",
     "MAX_ALIGN_BITS",
+    "MAX_COLS",
     "MAX_DEPTH",
     "MAX_M",
     "MAX_OUTSTANDING",
     "MAX_PIPELINE",
+    "MAX_ROWS",
     "METADATA",
+    "MULTIPLYING_UNITS",
     "OPTIONAL",
     "OVERFLOWS",
     "PACKING_UNITS",
     "PARAMETERS",
+    "PE_METADATA",
     "REDUCING_UNITS",
     "RUN_TIME_SELECTOR",
+    "SCORING_UNITS",
     "SELECTING_UNITS",
+    "SELECTION_PARAMETERS",
     "SELECTORS",
+    "SERIAL_SELECTOR",
     "SHIFTED",
     "SHIFTS",
     "STATISTICS_WIDTHS",
     "SUM_PLACE",
+    "TILE_UNITS",
     "TOKEN_COUNT_WIDTH",
     "UNITS",
     "VARIANCE_FLOOR",
     "WEIGHT_SELECTS",
     "WORDS",
     "ConfigError",
+    "either",
 ]
 
 #: What each unit does, in one line.
@@ -46,6 +58,8 @@ UNITS: dict[str, str] = {
     "scale_memory": "scales of a layer, again for every token",
     "correction": "ratio of standard deviations and mean of a token, from its statistics",
     "epilogue": "ratio, gain, shift and bias on the sum of a PE, in fp32",
+    "tile": "rows of sparsifiers and PEs by columns of weights",
+    "axi_tile": "tile behind AXI4-Stream, with registers behind AXI4-Lite",
 }
 
 #: Architectures of the top-N-of-M selector, all with the same function.
@@ -60,8 +74,20 @@ SELECTORS: tuple[str, ...] = (
 #: The one that can be told the pattern, or N, at run time.
 RUN_TIME_SELECTOR = "compare_matrix"
 
+#: The one that takes several cycles for a group.
+SERIAL_SELECTOR = "threshold_serial"
+
 #: Units that have a selector.
 SELECTING_UNITS = ("sparsifier", "selector")
+
+#: Tiles by themselves, and behind ports of AXI.
+TILE_UNITS = ("tile", "axi_tile")
+
+#: Units that have scores, and can have patterns at run time.
+SCORING_UNITS = (*SELECTING_UNITS, *TILE_UNITS)
+
+#: Units that multiply and accumulate.
+MULTIPLYING_UNITS = ("pe", *TILE_UNITS)
 
 #: What a lane's score is: its magnitude, or the product of its magnitude and its scale.
 CRITERIA: tuple[str, ...] = ("act", "scaled")
@@ -77,7 +103,7 @@ SHIFTED = SHIFTS[1:]
 PACKING_UNITS = ("packer", "unpacker")
 
 #: Units that give one result for all groups up to one with `i_last`.
-REDUCING_UNITS = ("pe", "statistics")
+REDUCING_UNITS = ("pe", "statistics", "tile")
 
 #: What `selector="auto"` aims at.
 GOALS: tuple[str, ...] = ("area", "delay", "density")
@@ -85,11 +111,17 @@ GOALS: tuple[str, ...] = ("area", "delay", "density")
 #: Codes of the metadata.
 METADATA: tuple[str, ...] = ("bitmap", "index", "bitmap-implied", "enumerative")
 
+#: Those that a PE takes: what a decoder beside it made of one of them, too.
+PE_METADATA = (*METADATA, "decoded")
+
 #: How a packed stream holds values and metadata: group by group, or in two streams.
 LAYOUTS: tuple[str, ...] = ("interleaved", "split")
 
 #: Bits of one word of a packed stream.
 WORDS: tuple[int, ...] = (32, 64, 128, 256, 512)
+
+#: Bits of one beat of the streams of an `axi_tile`, at most.
+BEATS: tuple[int, ...] = (*WORDS, 1024, 2048, 4096, 8192, 16384, 32768, 65536)
 
 #: What an accumulator does beyond its range.
 OVERFLOWS: tuple[str, ...] = ("wrap", "saturate")
@@ -126,6 +158,10 @@ MAX_DEPTH = 65536
 #: Bits of the number of tokens that such a table serves.
 TOKEN_COUNT_WIDTH = 32
 
+#: Rows and columns of a tile, at most.
+MAX_ROWS = 64
+MAX_COLS = 256
+
 #: Parameters that shape each unit, in the order of the canonical command.
 PARAMETERS: dict[str, tuple[str, ...]] = {
     "sparsifier": (
@@ -149,7 +185,19 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "scale_memory": ("scale_format", "depth"),
     "correction": ("dtype", "pipeline"),
     "epilogue": ("dtype", "acc_width", "pipeline"),
+    "tile": (
+        "rows", "cols", "dtype", "weight_dtype", "shift", "criterion", "scale_format", "score_bits",
+        "selector", "metadata", "acc_width", "overflow", "align_bits", "check", "pipeline",
+    ),
+    "axi_tile": (
+        "rows", "cols", "dtype", "weight_dtype", "shift", "criterion", "scale_format", "depth",
+        "score_bits", "selector", "metadata", "acc_width", "overflow", "align_bits", "check",
+        "pipeline", "word",
+    ),
 }  # fmt: skip
+
+#: Those of a tile that say what its sparsifiers are, where it has any.
+SELECTION_PARAMETERS = ("shift", "criterion", "scale_format", "score_bits", "selector", "metadata")
 
 
 #: Parameters that are left out of the canonical command where they have their default.
@@ -157,6 +205,12 @@ OPTIONAL = (
     "shift", "criterion", "scale_format", "score_bits", "n_runtime", "input_register", "serial",
     "residual", "weights", "weight_select", "outstanding",
 )  # fmt: skip
+
+
+def either(words: Sequence[str]) -> str:
+    """Words as a choice: ``a``, ``a or b``, ``a, b or c``."""
+    *others, last = words
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 class ConfigError(ValueError):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from hw.axi import LITE_SIGNALS, beat_width
 from hw.config import (
     FEATURES_WIDTH,
     PACKING_UNITS,
@@ -94,7 +95,7 @@ def _fields(config: UnitConfig) -> dict[str, Field]:
         "last": Field("last", 1, 1, "bit"),
         "tokens": Field("tokens", 1, TOKEN_COUNT_WIDTH, "unsigned"),
         "error": Field("error", 1, 1, "bit"),
-        "sum": Field("sum", 1, config.acc_width, "signed"),
+        "sum": _sum(config),
         **_statistics(config),
         "features": Field("features", 1, FEATURES_WIDTH, "unsigned"),
         "ratio": Field("ratio", 1, FP32.width, FP32.name),
@@ -103,7 +104,8 @@ def _fields(config: UnitConfig) -> dict[str, Field]:
             name: Field(name, 1, FP32.width, FP32.name)
             for name in ("gain", "row_sum", "bias", "result")
         },
-        **_in_fp32(config),
+        **_epilogue(config),
+        **_tile(config),
         "meta_data": word,
         "meta_bytes": byte_count,
         "meta_last": Field("last", 1, 1, "bit"),
@@ -125,14 +127,38 @@ def _statistics(config: UnitConfig) -> dict[str, Field]:
     return result | {f"kept_{name}": field for name, field in result.items()}
 
 
-def _in_fp32(config: UnitConfig) -> dict[str, Field]:
-    """What is fp32 in some units and not in others."""
-    names = []
-    if config.unit in ("pe", "epilogue") and config.format.kind == "float":
-        names.append("sum")
-    if config.unit == "epilogue":
-        names.append("shift")
-    return {name: Field(name, 1, FP32.width, FP32.name) for name in names}
+def _sum(config: UnitConfig) -> Field:
+    """A sum of products: of integers an integer, otherwise fp32."""
+    if config.format.kind == "int":
+        return Field("sum", 1, config.acc_width, "signed")
+    return Field("sum", 1, FP32.width, FP32.name)
+
+
+def _epilogue(config: UnitConfig) -> dict[str, Field]:
+    """What has another content in the unit of that name than elsewhere."""
+    if config.unit != "epilogue":
+        return {}
+    return {"shift": Field("shift", 1, FP32.width, FP32.name)}
+
+
+def _tile(config: UnitConfig) -> dict[str, Field]:
+    """What a tile has once a row, once a column, or once each PE."""
+    if config.unit != "tile":
+        return {}
+    rows, cols = config.rows, config.cols
+    weights = config.weight_format
+    result = {
+        # Lane j of row r is element r * M + j, that of column c element c * M + j.
+        "data": Field("lane", rows * config.m, config.format.width, config.dtype),
+        "weights": Field("lane", cols * config.m, weights.width, weights.name),
+        "pattern": Field("row", rows, config.pattern_width, "unsigned"),
+        # That of row r and column c is element r * C + c.
+        "sum": replace(_sum(config), count=rows * cols),
+        "error": Field("row", rows, 1, "bit"),
+    }
+    if config.shift == "token":
+        result["shift"] = Field("row", rows, config.format.width, config.dtype)
+    return result
 
 
 def _scale(config: UnitConfig) -> Field:
@@ -164,6 +190,8 @@ def _metadata(config: UnitConfig) -> Field:
         return Field("bit", config.metadata_width, 1, "bit")
     if config.metadata == "bitmap-implied":
         return Field("lane", config.m - 1, 1, "bit")
+    if config.metadata == "decoded":
+        return Field("bit", config.metadata_width, 1, "bit")
     if config.metadata == "enumerative":
         return Field("rank", 1, config.metadata_width, "unsigned")
     return Field("index", config.slots, config.index_width, "unsigned")
@@ -192,6 +220,7 @@ _PAYLOADS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("sum", "ratio", "gain", "shift", "row_sum", "bias", "last", "error"),
         ("result", "last", "error"),
     ),
+    "tile": (("data", "last"), ("sum", "error")),
 }
 
 
@@ -229,8 +258,10 @@ def output_payload(config: UnitConfig) -> dict[str, Field]:
 def input_streams(config: UnitConfig) -> dict[str, dict[str, Field]]:
     """Content of all input streams, by the prefix of their ``valid`` and ``ready``.
 
-    A port is called ``i_`` and its name here, in whichever stream it is.
+    A port is called by the first letter of the prefix, ``_`` and its name here.
     """
+    if config.unit == "tile":
+        return {"i": input_payload(config), "w": _payload(config, ("weights",))}
     streams = {"i": input_payload(config), **_second_stream(config, "i", "unpacker")}
     if config.weight_select == "gather":
         streams["i_weights"] = _payload(config, ("weights",))
@@ -245,6 +276,41 @@ def output_streams(config: UnitConfig) -> dict[str, dict[str, Field]]:
     return streams
 
 
+def _axi_ports(config: UnitConfig) -> tuple[Port, ...]:
+    """Those of a tile behind AXI: three streams of beats, and a port for its registers."""
+
+    def stream(prefix: str, bits: int, *, user: int = 0, last: bool = True) -> list[Port]:
+        is_input = prefix.startswith("s")
+        forward: Literal["input", "output"] = "input" if is_input else "output"
+        backward: Literal["input", "output"] = "output" if is_input else "input"
+        width = beat_width(bits, config.word)
+        signals: list[tuple[str, Literal["input", "output"], Field]] = [
+            ("tvalid", forward, Field("valid", 1, 1, "bit")),
+            ("tready", backward, Field("ready", 1, 1, "bit")),
+            ("tdata", forward, Field("byte", width // 8, 8, "unsigned")),
+        ]
+        if last:
+            signals.append(("tlast", forward, Field("last", 1, 1, "bit")))
+        if user:
+            signals.append(("tuser", forward, Field("row", user, 1, "bit")))
+        return [
+            Port(f"{prefix}_{name}", direction, field.count * field.width, (field,))
+            for name, direction, field in signals
+        ]
+
+    return (
+        Port("aclk", "input", 1, (Field("clock", 1, 1, "bit"),)),
+        Port("aresetn", "input", 1, (Field("reset", 1, 1, "bit"),)),
+        *stream("s_axis_activations", config.stream_bits("data")),
+        *stream("s_axis_weights", config.stream_bits("weights"), last=False),
+        *stream("m_axis_results", config.stream_bits("sum"), user=config.rows),
+        *(
+            Port(f"s_axi_{name}", direction, width, (Field(name, 1, width, "unsigned"),))
+            for name, (direction, width) in LITE_SIGNALS.items()
+        ),
+    )
+
+
 def _second_stream(config: UnitConfig, prefix: str, unit: str) -> dict[str, dict[str, Field]]:
     """That of the metadata of a split packed stream."""
     if config.unit != unit or config.layout != "split":
@@ -255,6 +321,8 @@ def _second_stream(config: UnitConfig, prefix: str, unit: str) -> dict[str, dict
 
 def ports(config: UnitConfig) -> tuple[Port, ...]:
     """All ports of the top module, in the order of the manifest."""
+    if config.unit == "axi_tile":
+        return _axi_ports(config)
 
     def port(name: str, direction: Literal["input", "output"], field: Field) -> Port:
         return Port(name, direction, field.count * field.width, (field,))
@@ -264,9 +332,9 @@ def ports(config: UnitConfig) -> tuple[Port, ...]:
     for prefix, payload in input_streams(config).items():
         result.append(port(f"{prefix}_valid", "input", bit["valid"]))
         result.append(port(f"{prefix}_ready", "output", bit["ready"]))
-        result += [port(f"i_{name}", "input", field) for name, field in payload.items()]
+        result += [port(f"{prefix[0]}_{name}", "input", field) for name, field in payload.items()]
     for prefix, payload in output_streams(config).items():
         result.append(port(f"{prefix}_valid", "output", bit["valid"]))
         result.append(port(f"{prefix}_ready", "input", bit["ready"]))
-        result += [port(f"o_{name}", "output", field) for name, field in payload.items()]
+        result += [port(f"{prefix[0]}_{name}", "output", field) for name, field in payload.items()]
     return tuple(result)

@@ -309,6 +309,10 @@ def _pes() -> list[UnitConfig]:
             for metadata in METADATA
         ),
         *(
+            _config(pattern, **common, dtype="int8", metadata="decoded", check=check)
+            for pattern, check in ((_USUAL, True), (_SMALL, False), ((5, 5), True))
+        ),
+        *(
             _config(
                 pattern, **common, dtype=dtype, weight_dtype=weights, metadata=metadata,
                 pipeline=stages, align_bits=bits,
@@ -419,6 +423,34 @@ def _epilogues() -> list[UnitConfig]:
     ]
 
 
+def _tiles() -> list[UnitConfig]:
+    """Tiles of a few rows and columns; each format, code and option in one of them."""
+
+    def tile(pattern: tuple[int, int], rows: int, cols: int, **options: Any) -> UnitConfig:
+        return _config(pattern, unit="tile", rows=rows, cols=cols, **options)
+
+    return [
+        tile(_USUAL, 2, 4, dtype="int8"),
+        tile((2, 4), 1, 1, dtype="int4", metadata="index"),
+        tile((4, 8), 2, 3, dtype="int8", weight_dtype="int4", metadata="enumerative", pipeline=3),
+        tile(
+            _SMALL, 3, 2, dtype="int16", weight_dtype="int8", acc_width=17, overflow="saturate",
+            shift="token", criterion="scaled", metadata="bitmap-implied", pipeline=2,
+        ),
+        tile((4, 4), 2, 2, dtype="int8", pipeline=2),
+        tile((4, 8), 2, 2, dtype="bf16", weight_dtype="fp8_e4m3", pipeline=5),
+        tile((3, 3), 1, 2, dtype="fp16"),
+        UnitConfig(
+            flexible=((2, 4), (4, 8), (8, 16)), unit="tile", dtype="int8", rows=2, cols=2,
+            shift="lane",
+        ),
+        UnitConfig(
+            flexible=((1, 2), (2, 4), (4, 8)), unit="tile", dtype="int4", rows=2, cols=1,
+            check=False, pipeline=2,
+        ),
+    ]  # fmt: skip
+
+
 def _scale_memories() -> list[UnitConfig]:
     """Banks of one word, of many, and of numbers that are no power of two."""
     return [
@@ -455,6 +487,9 @@ def configurations(unit: str) -> list[UnitConfig]:
         "scale_memory": _scale_memories,
         "correction": _corrections,
         "epilogue": _epilogues,
+        "tile": _tiles,
+        # Its ports are those of AXI: see sim/test_axi_tile.py.
+        "axi_tile": list,
     }[unit]()
 
 
@@ -464,7 +499,8 @@ def counts_for(config: UnitConfig) -> tuple[dict[str, int], dict[str, int]]:
     Fewer of the large groups, and where a group takes many cycles.
     """
     share = 300 if config.m <= 16 else 120 if config.m <= 32 else 40
-    if config.initiation_interval > 4:
+    if config.initiation_interval > 4 or config.unit == "tile":
+        # Each step of a tile is many groups.
         share //= 4
     whole = {"random": share, "ties": share, "corners": share, "captured": share}
     if config.unit == "scale_memory":

@@ -4,7 +4,7 @@ import contextlib
 import json
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from cocotb_tools.runner import get_results, get_runner
@@ -17,7 +17,7 @@ from sim.bench.plan import GOLDEN, PLAN, Plan, Transfers
 from sim.golden_server import golden_server
 from sim.simulator import Simulator
 
-__all__ = ["BenchError", "BenchResult", "run_bench", "run_tests"]
+__all__ = ["BenchError", "BenchResult", "run_bench", "run_module", "run_tests"]
 
 _MODULE = "sim.bench.stream_tests"
 
@@ -151,6 +151,60 @@ def run_bench(
             if test["outputs"] is not None
         },
     )
+
+
+def run_module(
+    config: UnitConfig,
+    module: str,
+    *,
+    simulator: Simulator,
+    folder: Path,
+    seed: int = 1,
+    counts: dict[str, int] | None = None,
+    verilog: str | None = None,
+    model: UnitConfig | None = None,
+) -> None:
+    """Emit a unit and run the cocotb tests of a module on it, which get a `Plan`.
+
+    Parameters
+    ----------
+    config
+        The unit.
+    module
+        Python module with the tests.
+    simulator, folder, seed, counts, verilog
+        As of `run_bench`.
+    model
+        The unit of which they get stimuli and expected outputs; None: that unit.
+
+    Raises
+    ------
+    BenchError
+        A test failed, or none ran; the text has the end of the simulator's log.
+    """
+    source = folder / f"{config.top}.v"
+    write_files({source: emit(config).verilog if verilog is None else verilog})
+    plan = Plan(
+        unit=asdict(config),
+        counts=counts or {},
+        stalled_counts={},
+        seed=seed,
+        captured=None,
+        given=None,
+        report=str((folder / "report.json").resolve()),
+        progress=str((folder / "progress").resolve()),
+    )
+    asked = plan if model is None else replace(plan, unit=asdict(model))
+    with golden_server(asked) as address:
+        run_tests(
+            source,
+            config.top,
+            module,
+            simulator=simulator,
+            folder=folder,
+            seed=seed,
+            environment={PLAN: plan.to_json(), GOLDEN: address},
+        )
 
 
 def run_tests(

@@ -96,6 +96,10 @@ def _metadata(
     meta = encode(_masks(config, kind, count, generator, captured), config.n, config.metadata)
     if not illegal:
         return meta
+    if config.metadata == "decoded":
+        # All else in it is right by definition.
+        meta[:, -1] = (torch.rand(len(meta), generator=generator) < 0.25).to(torch.int64)
+        return meta
     # One field replaced by any value is the smallest fault; all fields at random the largest.
     limit = {"index": 1 << config.index_width, "enumerative": 1 << config.metadata_width}.get(
         config.metadata, 2
@@ -223,6 +227,29 @@ def _tables(config: UnitConfig, kind: str, count: int, generator: torch.Generato
     }
 
 
+def _steps(
+    config: UnitConfig, kind: str, count: int, generator: torch.Generator, captured: str | None
+) -> Payload:
+    """Groups of all rows and weights of all columns of `count` steps."""
+    rows, cols = config.rows, config.cols
+    data = _data(config, kind, count * rows, generator, captured)
+    # Scales and shifts near the first row's activations.
+    first = data.reshape(count, rows, config.m)[:, 0]
+    common = _scales_and_shift(config, kind, first, generator)
+    if config.shift == "token":
+        common["shift"] = _scales_and_shift(config, kind, data, generator)["shift"]
+    # Where nobody looks for patterns that do not exist, none is sent.
+    patterns = 1 << config.pattern_width if config.check else len(config.patterns)
+    payload = {
+        "data": data,
+        "pattern": torch.randint(patterns, (count * rows, 1), generator=generator),
+        **common,
+        "last": _ends(count, 4, generator),
+        "weights": _operands(config.weight_format, kind, (count * cols, config.m), generator),
+    }
+    return {name: codes.reshape(count, -1) for name, codes in payload.items()}
+
+
 def stimuli(
     config: UnitConfig, kind: str, count: int, seed: int, captured: str | None = None
 ) -> Payload:
@@ -254,6 +281,8 @@ def stimuli(
             ),
             "n": torch.randint(1 << config.m.bit_length(), (len(data), 1), generator=generator),
         }
+    if config.unit == "tile":
+        return _steps(config, kind, count, generator, captured)
     if config.unit == "statistics":
         data = _data(config, kind, count, generator, captured)
         mask = torch.randint(2, data.shape, generator=generator)

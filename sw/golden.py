@@ -29,6 +29,7 @@ from sw.run_time import (
 from sw.scale_memory import replay_tables
 from sw.scores import exact_scores
 from sw.selection import select
+from sw.tile import meet, to_rows, whole_steps
 from sw.token_correction import token_correction
 from sw.token_statistics import token_statistics
 from sw.word_stream import pack_words, unpack_words
@@ -161,15 +162,7 @@ def _pe(config: UnitConfig, inputs: Payload) -> Payload:
     else:
         values, weights, wrong = _slots(config, inputs, mask)
         error = error | wrong
-    if not config.check:
-        error = torch.zeros_like(error)
-    count = reduction_count(inputs["last"])
-    sums = torch.zeros(count, dtype=torch.int64, device=mask.device)
-    errors = torch.zeros_like(sums)
-    add_up = _integer_sums if config.format.kind == "int" else _float_sums
-    for chosen, groups in equal_reductions(inputs["last"]):
-        sums[chosen] = add_up(config, values[groups], weights[groups], error[groups])
-        errors[chosen] = error[groups].any(-1).to(torch.int64)
+    sums, errors = _reduced(config, values, weights, error, inputs["last"])
     return {**result, "sum": sums.unsqueeze(-1), "error": errors.unsqueeze(-1)}
 
 
@@ -201,6 +194,61 @@ def _legal(mask: torch.Tensor, n: int) -> torch.Tensor:
     """An illegal code has an empty mask; which lanes are taken then does not matter."""
     lanes = torch.arange(mask.shape[-1], device=mask.device) < n
     return torch.where(mask.any(-1, keepdim=True), mask, lanes)
+
+
+def _tile(config: UnitConfig, inputs: Payload) -> Payload:
+    """Whole reductions only, of whole steps; a row without a pattern that exists is illegal."""
+    inputs = whole_steps(inputs)
+    rows = _shifted_inputs(config, to_rows(config, inputs))
+    data = rows["data"]
+    mask = torch.ones_like(data, dtype=torch.bool) if config.is_dense else _mask(config, rows)
+    wrong, mask = ~mask.any(-1), _legal(mask, config.n)
+    values = pack(data, mask, config.n)
+    steps = (-1, config.rows)
+    factors = meet(
+        values.unflatten(0, steps),
+        inputs["weights"].unflatten(-1, (config.cols, config.m)),
+        mask.unflatten(0, steps),
+    )
+    error = wrong.unflatten(0, steps).unsqueeze(-1).expand(-1, -1, config.cols)
+    sums, errors = _reduced(config, *factors, error, inputs["last"])
+    return {"sum": sums.flatten(1), "error": errors[..., 0]}
+
+
+def _reduced(
+    config: UnitConfig,
+    values: torch.Tensor,
+    weights: torch.Tensor,
+    error: torch.Tensor,
+    last: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Codes of the sums of whole reductions, and their errors: int64 (reductions, ...).
+
+    Parameters
+    ----------
+    config
+        What has the accumulators.
+    values, weights
+        Codes (T, ..., slots).
+    error
+        bool (T, ...), whether a group is illegal; not looked at without the check.
+    last
+        Ends of the reductions, T elements.
+    """
+    if not config.check:
+        error = torch.zeros_like(error)
+    pes = error.shape[1:]
+    sums = torch.zeros(reduction_count(last), *pes, dtype=torch.int64, device=values.device)
+    errors = torch.zeros_like(sums)
+    add_up = _integer_sums if config.format.kind == "int" else _float_sums
+    for chosen, groups in equal_reductions(last):
+        of_pes = (
+            codes[groups].movedim(1, len(pes) + 1).flatten(0, len(pes))
+            for codes in (values, weights, error)
+        )
+        sums[chosen] = add_up(config, *of_pes).reshape(-1, *pes)
+        errors[chosen] = error[groups].any(1).to(torch.int64)
+    return sums, errors
 
 
 def _integer_sums(
@@ -302,16 +350,17 @@ _MODELS: dict[str, Callable[[UnitConfig, Payload], Payload]] = {
     "scale_memory": _scale_memory,
     "correction": _correction,
     "epilogue": _epilogue,
+    "tile": _tile,
 }
 
 
 def unit_model(config: UnitConfig) -> Callable[[Payload], Payload]:
     """The function of a unit on whole streams: input payload to output payload.
 
-    A PE starts from reset and gives one transfer a reduction, statistics one a token, a packer a
-    word and an unpacker a group for so many bits, a scale memory each word as often as its table
-    has tokens; all other units one a transfer.  Where there are two streams the columns of the
-    second one are called ``meta_...``, and may have another length.
+    A PE or tile starts from reset and gives one transfer a reduction, statistics one a token, a
+    packer a word and an unpacker a group for so many bits, a scale memory each word as often as its
+    table has tokens; all other units one a transfer.  Of two packed streams the columns of the
+    second one are called ``meta_...``; two streams may have different lengths.
     """
     model = _MODELS[config.unit]
     return lambda inputs: model(config, inputs)

@@ -24,7 +24,8 @@ def encode(mask: torch.Tensor, n: int, code: str) -> torch.Tensor:
     ``bitmap``: bit j is 1 iff lane j is kept.  ``bitmap-implied``: the same for all lanes but the
     last one.  ``index``: field k is the lane of the k-th kept value, ascending.  ``enumerative``:
     with c_1 < ... < c_n the kept lanes, the sum over k of C(c_k, k), the combinatorial number
-    system.
+    system.  ``decoded``: m - n + 1 bits for each k, of which one is 1: that of the distance of the
+    lane from lane k; then one bit, 0.
 
     Parameters
     ----------
@@ -47,6 +48,11 @@ def encode(mask: torch.Tensor, n: int, code: str) -> torch.Tensor:
         return mask[..., :-1].to(torch.int64)
     if code == "index":
         return lanes
+    if code == "decoded":
+        window = mask.shape[-1] - n + 1
+        slots = torch.arange(n, device=mask.device)
+        select = torch.nn.functional.one_hot(lanes - slots, window).flatten(-2)
+        return torch.nn.functional.pad(select, (0, 1))
     terms = rank_terms(n, mask.shape[-1]).to(mask.device)
     slots = torch.arange(n, device=mask.device)
     return terms[slots, lanes].sum(-1, keepdim=True)
@@ -57,7 +63,8 @@ def decode(fields: torch.Tensor, n: int, m: int, code: str) -> tuple[torch.Tenso
 
     Illegal is what no mask has: a bitmap with a number of ones other than n; one without its last
     bit with a number other than n and n - 1; an index of m or more, or indices equal or not
-    ascending; a rank of C(m, n) or more.  Its mask is all false.
+    ascending; a rank of C(m, n) or more; decoded metadata that says so with its last bit.  Its mask
+    is all false.
     """
     lanes = torch.arange(m, device=fields.device)
     if code == "bitmap":
@@ -71,6 +78,10 @@ def decode(fields: torch.Tensor, n: int, m: int, code: str) -> tuple[torch.Tenso
     elif code == "index":
         error = (fields >= m).any(-1) | (fields.diff(dim=-1) <= 0).any(-1)
         mask = (fields.unsqueeze(-1) == lanes).any(-2)
+    elif code == "decoded":
+        select, error = fields[..., :-1].unflatten(-1, (n, m - n + 1)), fields[..., -1] != 0
+        chosen = select.argmax(-1) + torch.arange(n, device=fields.device)
+        mask = (chosen.unsqueeze(-1) == lanes).any(-2)
     else:
         rank = fields[..., 0]
         error = rank >= comb(m, n)

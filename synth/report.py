@@ -17,6 +17,7 @@ from hw.cli import CommandParser, parse_patterns
 from hw.config import METADATA, PACKING_UNITS, UNITS, ConfigError, UnitConfig
 from hw.files import write_files
 from hw.formats import FORMATS
+from hw.parameters import TILE_UNITS
 from hw.progress import progress_bar
 from synth.area import AreaResult, Design, area, areas, default_jobs
 from synth.cli import UsageError, check_folder, library_of, list_of, positive, run
@@ -26,8 +27,9 @@ from synth.render import BaselineError, Report
 
 __all__ = ["AreaResult", "Design", "area", "areas", "main", "read_liberty"]
 
-#: Units that can be reported: a memory would be mapped to a register a bit.
-REPORTED = tuple(unit for unit in UNITS if unit != "scale_memory")
+#: Units that can be reported: a memory would be mapped to a register a bit, and a tile is better
+#: added up from its parts.
+REPORTED = tuple(unit for unit in UNITS if unit not in ("scale_memory", *TILE_UNITS))
 DEFAULT_PATTERNS = "2:4,4:8,8:16,16:32"
 #: A PE is compared with others of integers.
 DEFAULT_DTYPES = dict.fromkeys(REPORTED, "bf16") | {"pe": "int8"}
@@ -39,6 +41,7 @@ _STUDIES = {
     "codes": "what the metadata codes cost",
     "methods": "what the methods of sparsity cost and win",
     "pe": "what a PE saves of a dense one",
+    "tile": "tiles of any size from their parts, sparse and dense",
 }
 
 #: Options that shape units, and so mean nothing for other Verilog.

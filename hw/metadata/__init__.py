@@ -9,6 +9,7 @@ from hw.logic import named
 from hw.metadata.bitmap import Bitmap
 from hw.metadata.bitmap_implied import BitmapImplied
 from hw.metadata.common import MetadataCode
+from hw.metadata.decoded import Decoded
 from hw.metadata.enumerative import Enumerative
 from hw.metadata.index import Index
 from hw.metadata.run_time import run_time_groups, run_time_index
@@ -29,6 +30,7 @@ _CODES: dict[str, type[MetadataCode]] = {
     "index": Index,
     "bitmap-implied": BitmapImplied,
     "enumerative": Enumerative,
+    "decoded": Decoded,
 }
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from amaranth.lib import wiring
 
 from hw.config import UnitConfig
+from hw.units.axi_tile import AxiTileUnit
 from hw.units.correction import correction_unit
 from hw.units.decoder import decoder_unit
 from hw.units.decompressor import DecompressorUnit
@@ -16,6 +17,7 @@ from hw.units.scale_memory import ScaleMemoryUnit
 from hw.units.selector import selector_unit
 from hw.units.sparsifier import sparsifier_unit
 from hw.units.statistics import statistics_unit
+from hw.units.tile import TileUnit
 from hw.units.unpacker import UnpackerUnit
 
 __all__ = ["create_unit"]
@@ -33,9 +35,11 @@ _UNITS: dict[str, Callable[[UnitConfig], wiring.Component]] = {
     "scale_memory": ScaleMemoryUnit,
     "correction": correction_unit,
     "epilogue": epilogue_unit,
+    "tile": TileUnit,
+    "axi_tile": AxiTileUnit,
 }
 
 
 def create_unit(config: UnitConfig) -> wiring.Component:
-    """The unit that the configuration describes, with one stream in and one out."""
+    """The unit that the configuration describes; its members are its streams."""
     return _UNITS[config.unit](config)

@@ -53,7 +53,7 @@ class Source:
         self._valid = getattr(dut, f"{prefix}_valid")
         self._ready = getattr(dut, f"{prefix}_ready")
         self._rst = dut.rst
-        self._payload = [getattr(dut, f"i_{name}") for name in names]
+        self._payload = [getattr(dut, f"{prefix[0]}_{name}") for name in names]
         self._widths = [len(handle) for handle in self._payload]
         self._rng = random.Random(seed)
         self.sent = 0

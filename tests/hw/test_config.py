@@ -16,6 +16,7 @@ SCORE_RULE = "must be between 1 and {}, the bits of a score of {}"
 SHAPE_RULE = "must be patterns n:m with 2 <= m <= 64 and 1 <= n <= m"
 
 PE = {"unit": "pe", "dtype": "int8"}
+TILE = {"unit": "tile", "dtype": "int8"}
 MEMORY = {"unit": "scale_memory"}
 
 
@@ -33,7 +34,8 @@ MEMORY = {"unit": "scale_memory"}
             {"unit": "sorter"},
             "unit",
             "must be one of sparsifier, selector, encoder, decoder, decompressor, packer, "
-            "unpacker, pe, statistics, scale_memory, correction, epilogue, not 'sorter'",
+            "unpacker, pe, statistics, scale_memory, correction, epilogue, tile, axi_tile, not "
+            "'sorter'",
         ),
         (
             {"metadata": "rank"},
@@ -134,7 +136,7 @@ MEMORY = {"unit": "scale_memory"}
         (
             {"unit": "epilogue", "pipeline": "auto"},
             "pipeline",
-            "must be a number in a unit without a selector, not 'auto' in 'epilogue'",
+            "must be a number unless in sparsifier or selector, not 'auto' in 'epilogue'",
         ),
         ({"name": "module"}, "name", f"{IDENTIFIER_RULE}, not 'module'"),
         ({"name": "logic"}, "name", f"{IDENTIFIER_RULE}, not 'logic'"),
@@ -181,7 +183,7 @@ MEMORY = {"unit": "scale_memory"}
         (
             {**PE, "criterion": "scaled"},
             "criterion",
-            "must be act in a unit other than sparsifier or selector, not 'scaled'",
+            "must be act in a unit other than sparsifier, selector, tile or axi_tile, not 'scaled'",
         ),
         (
             {"scale_format": "u8"},
@@ -209,7 +211,7 @@ MEMORY = {"unit": "scale_memory"}
         (
             {**MEMORY, "criterion": "scaled"},
             "criterion",
-            "must be act in a unit other than sparsifier or selector, not 'scaled'",
+            "must be act in a unit other than sparsifier, selector, tile or axi_tile, not 'scaled'",
         ),
         *(
             ({**MEMORY, "depth": depth}, "depth", f"must be between 1 and 65536, not {depth}")
@@ -226,13 +228,13 @@ MEMORY = {"unit": "scale_memory"}
         (
             {**MEMORY, "pipeline": "auto"},
             "pipeline",
-            "must be a number in a unit without a selector, not 'auto' in 'scale_memory'",
+            "must be a number unless in sparsifier or selector, not 'auto' in 'scale_memory'",
         ),
         ({"shift": "median"}, "shift", "must be one of none, static, lane, token, not 'median'"),
         (
             {"shift": "token", "unit": "encoder"},
             "shift",
-            "must be none in a unit other than sparsifier or selector, not 'token'",
+            "must be none in a unit other than sparsifier, selector, tile or axi_tile, not 'token'",
         ),
         (
             {"residual": True, "unit": "selector"},
@@ -257,12 +259,12 @@ MEMORY = {"unit": "scale_memory"}
         (
             {"pipeline": "auto", "unit": "encoder"},
             "pipeline",
-            "must be a number in a unit without a selector, not 'auto' in 'encoder'",
+            "must be a number unless in sparsifier or selector, not 'auto' in 'encoder'",
         ),
         (
             {**PE, "pipeline": "auto"},
             "pipeline",
-            "must be a number in a unit without a selector, not 'auto' in 'pe'",
+            "must be a number unless in sparsifier or selector, not 'auto' in 'pe'",
         ),
     ],
 )
@@ -306,12 +308,12 @@ TWO = ((2, 4), (4, 8))
         (
             {"flexible": TWO, **PE},
             "flexible",
-            "must go with unit sparsifier or selector, not 'pe'",
+            "must go with unit sparsifier, selector, tile or axi_tile, not 'pe'",
         ),
         (
             {"flexible": TWO, "unit": "encoder"},
             "flexible",
-            "must go with unit sparsifier or selector, not 'encoder'",
+            "must go with unit sparsifier, selector, tile or axi_tile, not 'encoder'",
         ),
         (
             {"flexible": TWO, "selector": "rank_merge"},
@@ -327,6 +329,154 @@ def test_broken_rules_of_patterns(changes, parameter, rule):
         UnitConfig(**changes)
     assert str(caught.value) == f"{parameter} {rule}"
     assert (caught.value.parameter, caught.value.rule) == (parameter, rule)
+
+
+AXI_TILE = {"unit": "axi_tile", "dtype": "int8"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "parameter", "rule"),
+    [
+        ({"shift": "lane"}, "shift", "must be none or static in an axi_tile, not 'lane'"),
+        ({"shift": "token"}, "shift", "must be none or static in an axi_tile, not 'token'"),
+        (
+            {"word": 48},
+            "word",
+            "must be one of 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, "
+            "not 48",
+        ),
+    ],
+)
+def test_broken_rules_behind_axi(changes, parameter, rule):
+    with pytest.raises(ConfigError) as caught:
+        UnitConfig(**{"n": 2, "m": 4, **AXI_TILE, **changes})
+    assert str(caught.value) == f"{parameter} {rule}"
+
+
+@pytest.mark.parametrize(
+    ("changes", "beats", "cycles"),
+    [
+        # Two rows of 32 bits, three columns of 32, six sums of 32.
+        ({}, (2, 3, 6), (4, 3)),
+        ({"word": 64, "pipeline": 2}, (1, 2, 3), (6, 2)),
+        ({"word": 65536, "n": 4}, (1, 1, 1), (4, 1)),
+        # Sums of 20 bits take 32, those of 33 take 64.
+        ({"acc_width": 20}, (2, 3, 6), (4, 3)),
+        ({"acc_width": 33}, (2, 3, 12), (4, 3)),
+        ({"acc_width": 5}, (2, 3, 2), (4, 3)),
+    ],
+)
+def test_beats(changes, beats, cycles):
+    """Beats of a step's activations and weights and of a result; latency and interval."""
+    config = UnitConfig(**{"n": 2, "m": 4, **AXI_TILE, "rows": 2, "cols": 3, "word": 32, **changes})
+    assert tuple(map(config.beats, ("data", "weights", "sum"))) == beats
+    assert (config.latency_cycles, config.initiation_interval) == cycles
+
+
+HALVES = ((1, 2), (2, 4), (4, 8))
+
+
+@pytest.mark.parametrize(
+    ("changes", "parameter", "rule"),
+    [
+        ({"rows": 0}, "rows", "must be between 1 and 64, not 0"),
+        ({"rows": 65}, "rows", "must be between 1 and 64, not 65"),
+        ({"cols": 0}, "cols", "must be between 1 and 256, not 0"),
+        ({"cols": 257}, "cols", "must be between 1 and 256, not 257"),
+        (
+            {"weight_dtype": "fp16"},
+            "weight_dtype",
+            "must be one of int4, int8, int16 with the dtype int8, not 'fp16'",
+        ),
+        (
+            {"dtype": "bf16", "align_bits": 15},
+            "align_bits",
+            "must be between 16 and 40 in a tile of bf16 and bf16, not 15",
+        ),
+        ({"weight_select": "gather"}, "weight_select", "must go with unit pe, not 'tile'"),
+        ({"weights": (2, 4)}, "weights", "must go with unit pe, not 'tile'"),
+        (
+            {"selector": "threshold_serial"},
+            "selector",
+            "must take a group a cycle in a tile, not be 'threshold_serial'",
+        ),
+        (
+            {"metadata": "decoded"},
+            "metadata",
+            "must be one of bitmap, index, bitmap-implied, enumerative, not 'decoded'",
+        ),
+        ({"acc_width": 1}, "acc_width", "must be between 2 and 64, not 1"),
+        (
+            {"pipeline": 0},
+            "pipeline",
+            "must be between 1 and 32 in a tile, whose sums are a stage, not 0",
+        ),
+        (
+            {"pipeline": "auto"},
+            "pipeline",
+            "must be a number unless in sparsifier or selector, not 'auto' in 'tile'",
+        ),
+        ({"residual": True}, "residual", "must go with unit sparsifier, not 'tile'"),
+        (
+            {"n_runtime": True},
+            "n_runtime",
+            "must go with unit sparsifier or selector, not 'tile'",
+        ),
+        (
+            {"n": 0, "m": 0, "flexible": ((2, 4), (2, 8))},
+            "flexible",
+            "must be patterns that keep as many of the 8 lanes each in a tile, not '2:4,2:8'",
+        ),
+        (
+            {"n": 0, "m": 0, "flexible": HALVES, "metadata": "index"},
+            "metadata",
+            "must be bitmap in a tile with patterns at run time, not 'index'",
+        ),
+        (
+            {"n": 0, "m": 0, "flexible": ((2, 2), (4, 4))},
+            "flexible",
+            "must not be given for a tile that keeps all 4 lanes",
+        ),
+        *(
+            ({"n": 4, parameter: value}, parameter, rule)
+            for rule in ["must not be given for a tile that keeps all 4 lanes"]
+            for parameter, value in (
+                ("shift", "token"),
+                ("criterion", "scaled"),
+                ("score_bits", 3),
+                ("selector", "rank_merge"),
+                ("metadata", "index"),
+            )
+        ),
+    ],
+)
+def test_broken_rules_of_a_tile(changes, parameter, rule):
+    with pytest.raises(ConfigError) as caught:
+        UnitConfig(**{"n": 2, "m": 4, **TILE, **changes})
+    assert str(caught.value) == f"{parameter} {rule}"
+
+
+@pytest.mark.parametrize(
+    ("changes", "latency"),
+    [
+        ({}, 3),
+        ({"pipeline": 2}, 5),
+        ({"pipeline": 32}, 65),
+        ({"n": 4}, 3),
+        ({"n": 4, "pipeline": 5}, 7),
+        ({"goal": "area"}, 3),
+    ],
+)
+def test_cycles_of_a_tile(changes, latency):
+    """Sparsifier, step, PE; without sparsity two stages in front of the PE."""
+    config = UnitConfig(**{"n": 2, "m": 4, **TILE, **changes})
+    assert (config.latency_cycles, config.initiation_interval) == (latency, 1)
+
+
+@pytest.mark.parametrize(("patterns", "has"), [(HALVES, True), (HALVES[:2], False)])
+def test_patterns_that_do_not_exist(patterns, has):
+    assert UnitConfig(flexible=patterns, **TILE).has_illegal_patterns == has
+    assert not UnitConfig(n=2, m=4, **TILE).has_illegal_patterns
 
 
 @pytest.mark.parametrize("value", ["2:4", 5, ((2, 4, 8),), ((2.0, 4),), (2, 4), (("2", "4"),)])
@@ -347,6 +497,8 @@ def test_patterns_of_the_wrong_kind(value):
         ({"acc_width": "32"}, "acc_width must be an integer, not '32'"),
         ({"depth": "8"}, "depth must be an integer, not '8'"),
         ({"depth": None}, "depth must be an integer, not None"),
+        ({"rows": 2.0}, "rows must be an integer, not 2.0"),
+        ({"cols": "4"}, "cols must be an integer, not '4'"),
         ({**MEMORY, "scale_format": 8}, "scale_format must be a string, not 8"),
         ({"check": 1}, "check must be True or False, not 1"),
         ({"check": "on"}, "check must be True or False, not 'on'"),
@@ -416,11 +568,14 @@ def test_defaults_and_immutability():
         "depth": 256,
         "weight_dtype": None,
         "weight_select": "mux",
+        "weights": None,
         "outstanding": None,
         "acc_width": 32,
         "overflow": "wrap",
         "align_bits": None,
         "check": True,
+        "rows": 4,
+        "cols": 4,
         "name": None,
     }
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -448,6 +603,8 @@ def test_defaults_and_immutability():
             "nm_pe_8_16_int8",
         ),
         ({"unit": "pe", "dtype": "int8", "weight_select": "gather"}, "nm_pe_8_16_int8"),
+        (TILE, "nm_tile_8_16_int8"),
+        ({**TILE, "weight_dtype": "int4", "rows": 7}, "nm_tile_8_16_int8_int4"),
         ({"weight_dtype": "int4"}, "nm_sparsifier_8_16_bf16"),
         (MEMORY, "nm_scale_memory_8_16_u8"),
         ({**MEMORY, "scale_format": "bf16", "depth": 5}, "nm_scale_memory_8_16_bf16"),
@@ -651,6 +808,33 @@ EXPLICIT = [
     {"unit": "correction", "dtype": "int16", "pipeline": 0},
     {"unit": "epilogue", "dtype": "fp16", "pipeline": 12, "name": "behind"},
     {"unit": "epilogue", "dtype": "int4", "acc_width": 17, "pipeline": 32},
+    {"unit": "pe", "dtype": "int8", "weight_dtype": "int8", "metadata": "decoded"},
+    {
+        "unit": "axi_tile",
+        "dtype": "int8",
+        "weight_dtype": "int8",
+        "criterion": "scaled",
+        "scale_format": "u8",
+        "depth": 12,
+        "selector": "compare_matrix",
+        "word": 8192,
+    },
+    {
+        "unit": "tile",
+        "rows": 3,
+        "cols": 64,
+        "dtype": "int8",
+        "weight_dtype": "int4",
+        "shift": "lane",
+        "criterion": "scaled",
+        "scale_format": "pow2",
+        "selector": "rank_merge",
+        "metadata": "index",
+        "acc_width": 20,
+        "overflow": "saturate",
+        "check": False,
+        "pipeline": 2,
+    },
     {
         "unit": "pe",
         "dtype": "int16",
@@ -738,6 +922,10 @@ def test_command_text():
     )
     assert UnitConfig(n=2, m=4, unit="epilogue", dtype="int8", pipeline=7).command == (
         "python -m hw.generate --unit epilogue --n 2 --m 4 --dtype int8 --acc-width 32 --pipeline 7"
+    )
+    assert UnitConfig(n=4, m=4, unit="tile", dtype="int8", rows=2).command == (
+        "python -m hw.generate --unit tile --n 4 --m 4 --rows 2 --cols 4 --dtype int8"
+        " --weight-dtype int8 --acc-width 32 --overflow wrap --check on --pipeline 1"
     )
     assert UnitConfig(n=2, m=4, unit="pe", dtype="int8", check=False).command == (
         "python -m hw.generate --unit pe --n 2 --m 4 --dtype int8 --weight-dtype int8"

@@ -15,6 +15,7 @@ from amaranth.lib.memory import Memory
 
 from hw.config import SELECTORS, UnitConfig
 from hw.emit import Emission, emit
+from hw.parameters import TILE_UNITS
 
 ROOT = Path(__file__).parents[2]
 
@@ -69,6 +70,12 @@ CONFIGS = {
         UnitConfig(n=1, m=3, unit="scale_memory", scale_format="pow2", depth=5),
         UnitConfig(n=1, m=3, unit="correction", dtype="int8"),
         UnitConfig(n=1, m=3, unit="epilogue", dtype="int4", acc_width=9, pipeline=2),
+        UnitConfig(n=1, m=3, unit="tile", dtype="int4", rows=2, cols=3, name="grid"),
+        UnitConfig(flexible=((1, 2), (2, 4), (4, 8)), unit="tile", dtype="int4", rows=1, cols=1),
+        UnitConfig(n=3, m=3, unit="tile", dtype="int4", rows=2, cols=1),
+        UnitConfig(
+            n=1, m=3, unit="axi_tile", dtype="int4", rows=1, cols=2, criterion="scaled", depth=3
+        ),
     )
 }
 
@@ -103,11 +110,20 @@ def test_same_bytes_in_every_process(top, tmp_path):
     assert made[0] == [emission(top).verilog.encode(), emission(top).manifest_text.encode()]
 
 
+#: Modules that a tile has instances of.
+PARTS = ("row", "column", "join", "pe")
+
+
 @every_unit
-def test_one_module_of_plain_names(top):
+def test_modules_of_plain_names(top):
     text = code(emission(top).verilog)
-    assert re.findall(r"\bmodule\s+(\S+?)\(", text) == [top]
-    assert text.count("endmodule") == 1
+    modules = [top]
+    if CONFIGS[top].unit == "axi_tile":
+        modules.append(f"{top}_tile")
+    if CONFIGS[top].unit in TILE_UNITS:
+        modules += [f"{modules[-1]}_{part}" for part in PARTS]
+    assert re.findall(r"\bmodule\s+(\S+?)\(", text) == modules
+    assert text.count("endmodule") == len(modules)
     assert "\\" not in text
     assert "(*" not in text
     assert '"' not in text
@@ -132,6 +148,7 @@ def test_ports_are_those_of_the_manifest(top):
     manifest = emission(top).manifest
     header = re.search(rf"^module {top}\(([^)]*)\);", text, flags=re.MULTILINE)
     names = [name.strip() for name in header[1].split(",")]
+    text = text[: text.index("endmodule")]
     assert names == [port["name"] for port in manifest["ports"]]
     declared = {
         name: (direction, int(high or 0) + 1)
@@ -151,6 +168,18 @@ def test_ports_are_those_of_the_manifest(top):
             for bit in range(field["count"] * field["width"])
         ]
         assert bits == list(range(port["width"]))
+
+
+@pytest.mark.parametrize(("top", "rows", "cols"), [("grid", 2, 3), ("nm_tile_3_3_int4", 2, 1)])
+def test_a_tile_is_nothing_but_its_parts(top, rows, cols):
+    """Instances, and wires that are parts of others: no gates, no registers."""
+    text = code(emission(top).verilog)
+    text = text[: text.index("endmodule")]
+    counts = {part: len(re.findall(rf"^\s*{top}_{part} \w+ \(", text, re.M)) for part in PARTS}
+    assert counts == {"row": rows, "column": cols, "join": 1, "pe": rows * cols}
+    assert "always" not in text
+    for right in re.findall(r"assign .*? = (.*?);", text, re.S):
+        assert re.fullmatch(r"[\w\s{},:\[\]']+", right)
 
 
 @every_unit

@@ -58,11 +58,11 @@ BAD = [
     ),
     (
         "--n 2 --m 4 --unit encoder --pipeline auto",
-        "--pipeline must be a number in a unit without a selector, not 'auto' in 'encoder'",
+        "--pipeline must be a number unless in sparsifier or selector, not 'auto' in 'encoder'",
     ),
     (
         "--n 2 --m 4 --unit pe --dtype int8 --pipeline auto",
-        "--pipeline must be a number in a unit without a selector, not 'auto' in 'pe'",
+        "--pipeline must be a number unless in sparsifier or selector, not 'auto' in 'pe'",
     ),
     (
         "--n 2 --m 4 --score-bits 16",
@@ -99,7 +99,7 @@ BAD = [
     ),
     (
         "--flexible 2:4 --unit pe --dtype int8",
-        "--flexible must go with unit sparsifier or selector, not 'pe'",
+        "--flexible must go with unit sparsifier, selector, tile or axi_tile, not 'pe'",
     ),
     (
         "--flexible 2:4 --selector threshold_serial",
@@ -153,15 +153,15 @@ BAD = [
     ),
     (
         "--n 2 --m 4 --weight-dtype int4",
-        "--weight-dtype must go with --unit pe, not 'sparsifier'",
+        "--weight-dtype must go with --unit pe, tile or axi_tile, not 'sparsifier'",
     ),
     (
         "--n 2 --m 4 --unit encoder --acc-width 8",
-        "--acc-width must go with --unit pe or epilogue, not 'encoder'",
+        "--acc-width must go with --unit pe, tile, axi_tile or epilogue, not 'encoder'",
     ),
     (
         "--n 2 --m 4 --unit correction --acc-width 8",
-        "--acc-width must go with --unit pe or epilogue, not 'correction'",
+        "--acc-width must go with --unit pe, tile, axi_tile or epilogue, not 'correction'",
     ),
     (
         "--n 2 --m 4 --unit epilogue --acc-width 8",
@@ -177,18 +177,24 @@ BAD = [
     ),
     (
         "--n 2 --m 4 --unit epilogue --align-bits 20",
-        "--align-bits must go with --unit pe or statistics, not 'epilogue'",
+        "--align-bits must go with --unit pe, tile, axi_tile or statistics, not 'epilogue'",
     ),
     (
         "--n 2 --m 4 --unit epilogue --dtype int8 --overflow wrap",
-        "--overflow must go with --unit pe, not 'epilogue'",
+        "--overflow must go with --unit pe, tile or axi_tile, not 'epilogue'",
     ),
     (
         "--n 2 --m 4 --unit selector --overflow wrap",
-        "--overflow must go with --unit pe, not 'selector'",
+        "--overflow must go with --unit pe, tile or axi_tile, not 'selector'",
     ),
-    ("--n 2 --m 4 --unit decoder --check on", "--check must go with --unit pe, not 'decoder'"),
-    ("--n 2 --m 4 --word 64", "--word must go with --unit packer or unpacker, not 'sparsifier'"),
+    (
+        "--n 2 --m 4 --unit decoder --check on",
+        "--check must go with --unit pe, tile or axi_tile, not 'decoder'",
+    ),
+    (
+        "--n 2 --m 4 --word 64",
+        "--word must go with --unit packer, unpacker or axi_tile, not 'sparsifier'",
+    ),
     (
         "--n 2 --m 4 --unit pe --dtype int8 --layout split",
         "--layout must go with --unit packer or unpacker, not 'pe'",
@@ -196,17 +202,37 @@ BAD = [
     *(
         (
             f"--n 2 --m 4 --unit {unit} --dtype int8 --depth 8",
-            f"--depth must go with --unit scale_memory, not {unit!r}",
+            f"--depth must go with --unit scale_memory or axi_tile, not {unit!r}",
         )
         for unit in UNITS
-        if unit != "scale_memory"
+        if unit not in ("scale_memory", "axi_tile")
     ),
-    ("--n 2 --m 4 --depth 256", "--depth must go with --unit scale_memory, not 'sparsifier'"),
+    (
+        "--n 2 --m 4 --unit axi_tile --dtype int8 --depth 8",
+        "--depth must go with --criterion scaled in an axi_tile",
+    ),
+    (
+        "--n 2 --m 4 --unit axi_tile --dtype int8 --shift lane",
+        "--shift must be none or static in an axi_tile, not 'lane'",
+    ),
+    ("--n 2 --m 4 --rows 2", "--rows must go with --unit tile or axi_tile, not 'sparsifier'"),
+    (
+        "--n 2 --m 4 --unit pe --dtype int8 --cols 2",
+        "--cols must go with --unit tile or axi_tile, not 'pe'",
+    ),
+    (
+        "--n 2 --m 4 --unit tile --acc-width 20",
+        "--acc-width must go with an integer --dtype, not 'bf16'",
+    ),
+    (
+        "--n 2 --m 4 --depth 256",
+        "--depth must go with --unit scale_memory or axi_tile, not 'sparsifier'",
+    ),
     ("--n 2 --m 4 --unit scale_memory --depth 0", "--depth must be between 1 and 65536, not 0"),
     ("--n 2 --m 4 --unit scale_memory --depth x", "argument --depth: invalid int value: 'x'"),
     (
         "--n 2 --m 4 --unit scale_memory --word 64",
-        "--word must go with --unit packer or unpacker, not 'scale_memory'",
+        "--word must go with --unit packer, unpacker or axi_tile, not 'scale_memory'",
     ),
     (
         "--n 2 --m 4 --unit scale_memory --pipeline 2",

@@ -28,6 +28,31 @@ def test_worked_examples(lanes, bitmap, index, rank):
     assert encode(mask, 2, "enumerative").tolist() == [rank]
 
 
+@pytest.mark.parametrize(("n", "m"), PATTERNS)
+def test_decoded(n, m):
+    """One bit for each slot and each lane that can fill it, and one that says it is illegal."""
+    chosen, mask = every_mask(n, m)
+    fields = encode(mask, n, "decoded")
+    assert fields.tolist() == [
+        [
+            *(
+                int(lanes[slot] == lane)
+                for slot in range(n)
+                for lane in range(slot, slot + m - n + 1)
+            ),
+            0,
+        ]
+        for lanes in chosen
+    ]
+    again, error = decode(fields, n, m, "decoded")
+    assert torch.equal(again, mask)
+    assert not error.any()
+    fields[..., -1] = 1
+    again, error = decode(fields, n, m, "decoded")
+    assert error.all()
+    assert not again.any()
+
+
 def test_the_greatest_rank():
     """It needs 61 bits; no sum on the way may need more than 63."""
     mask = torch.arange(64) >= 32
