@@ -106,9 +106,12 @@ class IntegerDotProduct(DotProduct):
         # An illegal group leaves the sum as it is, or starts it at 0.  The gates for this stand
         # behind the adder: with gates in front of it abc's search for equal nodes did not end in
         # minutes at 8:16, presumably because nearly all random patterns are illegal codes and
-        # make everything behind the gates look constant.
-        with m.If(take & (fresh | ~group.error)):
-            m.d.sync += total.eq(Mux(group.error, 0, self._limited(after)))
+        # make everything behind the gates look constant.  Written as and-or, they are part of what
+        # holds the sum, and smaller than a register with an enable and gates before it.
+        load = named(m, "load", take & ~group.error)
+        hold = named(m, "hold", ~take | (group.error & ~fresh))
+        loaded = self._limited(after) & load.replicate(width)
+        m.d.sync += total.eq(loaded | (total & hold.replicate(width)))
         with m.If(take):
             # Without the check the flag is a constant, and no register is left of it.
             m.d.sync += error.eq((group.error | (error & ~fresh)) if self.config.check else 0)
