@@ -11,9 +11,11 @@ from hw.formats import NumberFormat
 from hw.ports import input_payload, input_streams
 from sim.special_codes import choice, special_codes
 from sim.token_stimuli import correction_stimuli, epilogue_stimuli
-from sw.activations import read_activations
+from sim.weight_groups import weight_groups
+from sw.activations import Activations, read_activations
 from sw.golden import Payload, sparsify, unit_model
 from sw.metadata import encode
+from sw.packing import pack
 from sw.quantize import code_groups
 
 __all__ = ["KINDS", "stimuli"]
@@ -43,6 +45,12 @@ def _corner_groups(number_format: NumberFormat, m: int, generator: torch.Generat
     return torch.cat([equal, *one_hot, ramp, ramp.flip(-1), mixed])
 
 
+def _captured(path: str | None) -> Activations:
+    if path is None:
+        raise ValueError("captured must be a file of activations for kind 'captured', not None")
+    return read_activations(path)
+
+
 def _data(
     config: UnitConfig, kind: str, count: int, generator: torch.Generator, captured: str | None
 ) -> torch.Tensor:
@@ -60,9 +68,7 @@ def _data(
     if kind == "corners":
         groups = _corner_groups(number_format, config.m, generator)
     else:
-        if captured is None:
-            raise ValueError("captured must be a file of activations for kind 'captured', not None")
-        groups = code_groups(read_activations(captured), config.m, config.dtype)
+        groups = code_groups(_captured(captured), config.m, config.dtype)
         # Groups of all layers, whatever the count.
         groups = groups[torch.randperm(len(groups), generator=generator)]
     return groups[torch.arange(count) % len(groups)]
@@ -92,12 +98,18 @@ def _metadata(
     *,
     illegal: bool,
 ) -> torch.Tensor:
-    """Metadata fields; with `illegal`, one in four transfers has a code that may be illegal."""
+    """Metadata fields; with `illegal` as of `_with_faults`."""
     meta = encode(_masks(config, kind, count, generator, captured), config.n, config.metadata)
-    if not illegal:
-        return meta
+    return _with_faults(config, meta, generator) if illegal else meta
+
+
+def _with_faults(
+    config: UnitConfig, meta: torch.Tensor, generator: torch.Generator
+) -> torch.Tensor:
+    """Metadata fields, one in four transfers with a code that may be illegal."""
     if config.metadata == "decoded":
         # All else in it is right by definition.
+        meta = meta.clone()
         meta[:, -1] = (torch.rand(len(meta), generator=generator) < 0.25).to(torch.int64)
         return meta
     # One field replaced by any value is the smallest fault; all fields at random the largest.
@@ -250,6 +262,56 @@ def _steps(
     return {name: codes.reshape(count, -1) for name, codes in payload.items()}
 
 
+def _products(
+    config: UnitConfig, kind: str, count: int, generator: torch.Generator, captured: str | None
+) -> Payload:
+    """What a PE takes."""
+    if kind == "captured":
+        return _captured_products(config, count, generator, _captured(captured))
+    meta = _metadata(config, kind, count, generator, captured, illegal=config.check)
+    count = len(meta)
+    streams = input_streams(config)
+    weights = streams["i_weights" if config.weight_select == "gather" else "i"]["weights"].count
+    more: Payload = {}
+    if config.weights is not None:
+        side = config.of_weights
+        packed = _metadata(side, kind, count, generator, captured, illegal=config.check)
+        more["weight_meta"] = packed[torch.arange(count) % len(packed)]
+    return {
+        "values": _operands(config.format, kind, (count, config.n), generator),
+        "meta": meta,
+        "weights": _operands(config.weight_format, kind, (count, weights), generator),
+        **more,
+        "last": _ends(count, 4, generator),
+    }
+
+
+def _captured_products(
+    config: UnitConfig, count: int, generator: torch.Generator, activations: Activations
+) -> Payload:
+    """Groups of activations, and the weights that they meet in the model."""
+    groups = code_groups(activations, config.m, config.dtype)
+    weights = weight_groups(activations, config.m, config.weight_format.name)
+    # Groups of all layers, whatever the count.
+    chosen = torch.randperm(len(groups), generator=generator)[torch.arange(count) % len(groups)]
+
+    def packed(side: UnitConfig, codes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        values, mask = sparsify(side, codes)
+        meta = encode(mask, side.n, side.metadata)
+        return values, _with_faults(side, meta, generator) if config.check else meta
+
+    values, meta = packed(config, groups[chosen])
+    weights = weights[chosen]
+    more: Payload = {}
+    if config.weights is not None:
+        weights, more["weight_meta"] = packed(config.of_weights, weights)
+    elif config.weight_select == "gather":
+        _, mask = sparsify(config, groups[chosen])
+        weights = pack(weights, mask, config.n)
+    last = _ends(count, 4, generator)
+    return {"values": values, "meta": meta, "weights": weights, **more, "last": last}
+
+
 def stimuli(
     config: UnitConfig, kind: str, count: int, seed: int, captured: str | None = None
 ) -> Payload:
@@ -310,23 +372,4 @@ def stimuli(
         return {"values": values, "meta": meta, "last": _ends(len(meta), 8, generator)}
     if config.unit == "decoder":
         return {"meta": _metadata(config, kind, count, generator, captured, illegal=True)}
-    meta = _metadata(config, kind, count, generator, captured, illegal=config.check)
-    count = len(meta)
-    gathers = config.weight_select == "gather"
-    if kind == "captured":
-        values, _ = sparsify(config, _data(config, kind, count, generator, captured))
-    else:
-        values = _operands(config.format, kind, (count, config.n), generator)
-    weights = input_streams(config)["i_weights" if gathers else "i"]["weights"].count
-    more: Payload = {}
-    if config.weights is not None:
-        side = config.of_weights
-        packed = _metadata(side, kind, count, generator, captured, illegal=config.check)
-        more["weight_meta"] = packed[torch.arange(count) % len(packed)]
-    return {
-        "values": values,
-        "meta": meta,
-        "weights": _operands(config.weight_format, kind, (count, weights), generator),
-        **more,
-        "last": _ends(count, 4, generator),
-    }
+    return _products(config, kind, count, generator, captured)

@@ -26,8 +26,6 @@ command                the command that makes the file again, without folders of
 """
 
 import argparse
-import operator
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,7 +38,14 @@ from hw.cli import CommandParser
 from hw.progress import progress_bar
 from sw.activations import DTYPES, FORMAT, FORMAT_VERSION, Activations, is_activations_file
 from sw.errors import InputError
-from sw.linears import PROJECTIONS, find_linears, linear_name
+from sw.linears import (
+    DISTINCT,
+    PROJECTIONS,
+    SPREAD,
+    check_projections,
+    choose_linears,
+    parse_layers,
+)
 from sw.model import LanguageModel
 from sw.model_text import (
     add_model_and_text,
@@ -53,13 +58,7 @@ from sw.model_text import (
 from sw.text import Text
 from sw.windows import check_windows, parse_tokens, read_windows
 
-__all__ = ["DISTINCT", "SPREAD", "capture", "main"]
-
-#: The projections with inputs of their own: k and v read what q reads, up what gate reads.
-DISTINCT: tuple[str, ...] = ("q", "o", "gate", "down")
-
-#: The layers that stand for all when none are named: the first, the middle and the last.
-SPREAD = "spread"
+__all__ = ["capture", "main"]
 
 _PROGRAM = "python -m sw.capture"
 
@@ -110,11 +109,11 @@ def capture(
     InputError
         An argument breaks a rule, also one that the model or the text sets.
     """
-    names = _check_projections(projections)
+    names = check_projections(projections)
     start, stop, window = _check_windows(tokens, window, token0)
     if dtype not in DTYPES:
         raise InputError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}")
-    numbers, linears = _choose_linears(language_model.model, layers, names)
+    numbers, linears = choose_linears(language_model.model, layers, names)
     windows = read_windows(language_model, text, (start, stop), window)
 
     rows: dict[str, list[torch.Tensor]] = {name: [] for name in linears}
@@ -142,17 +141,6 @@ def capture(
     return Activations(tensors, metadata)
 
 
-def _check_projections(projections: Sequence[str]) -> list[str]:
-    if not projections:
-        raise InputError(
-            f"projections must name at least one of {', '.join(PROJECTIONS)}, not none"
-        )
-    for name in projections:
-        if name not in PROJECTIONS:
-            raise InputError(f"projections must be of {', '.join(PROJECTIONS)}, not {name!r}")
-    return [name for name in PROJECTIONS if name in projections]
-
-
 def _check_windows(tokens: tuple[int, int], window: int, token0: bool) -> tuple[int, int, int]:
     start, stop, window = check_windows(tokens, window)
     if not token0 and min(window, stop - start) < 2:
@@ -161,40 +149,6 @@ def _check_windows(tokens: tuple[int, int], window: int, token0: bool) -> tuple[
             f" {window} and tokens {start}:{stop}"
         )
     return start, stop, window
-
-
-def _choose_linears(
-    model: torch.nn.Module, layers: Sequence[int] | str, projections: Sequence[str]
-) -> tuple[list[int], dict[str, torch.nn.Module]]:
-    """The numbers of the chosen layers, and name -> module of the chosen linears."""
-    found = find_linears(model)
-    available = sorted({layer for layer, _ in found})
-    if isinstance(layers, str):
-        if layers not in ("all", SPREAD):
-            raise InputError(f"layers must be numbers, all or {SPREAD}, not {layers!r}")
-        middle = available[(len(available) - 1) // 2]
-        numbers = available if layers == "all" else [available[0], middle, available[-1]]
-    else:
-        numbers = list(map(operator.index, layers))
-        if not numbers:
-            raise InputError("layers must name at least one layer, not none")
-    for layer in numbers:
-        if layer not in available:
-            raise InputError(
-                f"layers must be of {available[0]} to {available[-1]} in this model, not {layer}"
-            )
-    numbers = sorted(set(numbers))
-    chosen = {}
-    for layer in numbers:
-        for projection in projections:
-            if (layer, projection) not in found:
-                names = ", ".join(name for number, name in found if number == layer)
-                raise InputError(
-                    f"projections must be of {names} in layer {layer} of this model,"
-                    f" not {projection!r}"
-                )
-            chosen[linear_name(layer, projection)] = found[layer, projection]
-    return numbers, chosen
 
 
 def _run_window(
@@ -241,22 +195,6 @@ def _command(language_model: LanguageModel, text: Text, metadata: dict[str, str]
     for option in ("projections", "layers", "tokens", "window", "token0", "dtype"):
         words.append(f"--{option} {metadata[option]}")
     return " ".join(words)
-
-
-def _parse_layers(argument: str) -> list[int] | str:
-    """``0,14,29``, ``0-4``, both mixed, ``all`` or ``spread``."""
-    if argument in ("all", SPREAD):
-        return argument
-    layers: list[int] = []
-    for part in argument.split(","):
-        match = re.fullmatch(r"(\d{1,6})(?:-(\d{1,6}))?", part, re.ASCII)
-        last = int(match[2] or match[1]) if match else -1
-        if match is None or last < int(match[1]):
-            raise InputError(
-                f"layers must be like 0,14,29 or 0-4, or all or {SPREAD}, not {argument!r}"
-            )
-        layers += range(int(match[1]), last + 1)
-    return layers
 
 
 def _check_output(path: Path) -> None:
@@ -343,8 +281,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     try:
         # What needs no model is checked before it is loaded.
-        projections = _check_projections(options.projections.split(","))
-        layers = _parse_layers(options.layers)
+        projections = check_projections(options.projections.split(","))
+        layers = parse_layers(options.layers)
         if options.token0 not in ("include", "exclude"):
             raise InputError(f"token0 must be include or exclude, not {options.token0!r}")
         token0 = options.token0 == "include"

