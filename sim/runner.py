@@ -46,6 +46,9 @@ class BenchResult:
         Those that differed.
     cycles
         Clock cycles simulated.
+    spans
+        Cycles from the first transfer into the unit to the last one out of it, both included, by
+        the name of the test.
     outputs
         Where payloads were given: what came out, by the name of the test and the stream.
     """
@@ -54,6 +57,7 @@ class BenchResult:
     checked: int
     mismatched: int
     cycles: int
+    spans: dict[str, int]
     outputs: dict[str, Transfers] = field(default_factory=dict, repr=False)
 
 
@@ -143,6 +147,7 @@ def run_bench(
         checked=total("checked"),
         mismatched=total("mismatched"),
         cycles=total("cycles"),
+        spans={name: test["span"] for name, test in numbers.items()},
         outputs={
             name: {
                 prefix: [tuple(word) for word in words] for prefix, words in test["outputs"].items()

@@ -56,6 +56,13 @@ class Bench:
         return self.monitors["o"]
 
     @property
+    def span(self) -> int:
+        """Cycles from the first transfer into the unit to the last one out of it, both included."""
+        entered = [cycle for prefix in self.sources for cycle in self.monitors[prefix].cycles[:1]]
+        left = self.outputs.cycles[-1:]
+        return left[0] - min(entered) + 1 if entered and left else 0
+
+    @property
     def transfers(self) -> dict[str, list[tuple[int, ...]]]:
         """What was transferred in each stream."""
         return {prefix: monitor.words for prefix, monitor in self.monitors.items()}
@@ -134,6 +141,7 @@ class Bench:
             "checked": self.checker.checked,
             "mismatched": self.checker.mismatched,
             "cycles": self.inputs.cycle,
+            "span": self.span,
         }
         path.write_text(json.dumps(numbers))
 
