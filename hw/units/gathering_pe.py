@@ -12,7 +12,20 @@ from hw.ports import Field, input_payload, input_streams, output_streams
 from hw.units.chain import Chain
 from hw.units.streams import stream_members
 
-__all__ = ["GatheringPe"]
+__all__ = ["GatheringPe", "waiting_groups"]
+
+
+def _group_fields(config: UnitConfig) -> dict[str, Field]:
+    """What of a group waits for its weights."""
+    payload = input_payload(config)
+    error = Field("error", 1, 1, "bit")
+    return {"values": payload["values"], "error": error, "last": payload["last"]}
+
+
+def waiting_groups(config: UnitConfig) -> SyncFIFO:
+    """The buffer of groups that wait for their weights."""
+    bits = sum(field.count * field.width for field in _group_fields(config).values())
+    return SyncFIFO(width=bits, depth=config.outstanding)
 
 
 class GatheringPe(wiring.Component):
@@ -38,11 +51,9 @@ class GatheringPe(wiring.Component):
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's signature
         """The logic."""
         config = self._config
-        values, last = (input_payload(config)[name] for name in ("values", "last"))
         index = output_streams(config)["o_index"]["index"]
         weights = input_streams(config)["i_weights"]["weights"]
-        error = Field("error", 1, 1, "bit")
-        group = {"values": values, "error": error, "last": last}
+        group = _group_fields(config)
         reading = read_index(config)
         before = self._stages_before(reading)
 
@@ -61,8 +72,7 @@ class GatheringPe(wiring.Component):
                 stages=config.stages - before,
             )
         )
-        bits = sum(field.count * field.width for field in group.values())
-        m.submodules.waiting = waiting = SyncFIFO(width=bits, depth=config.outstanding)
+        m.submodules.waiting = waiting = waiting_groups(config)
         wiring.connect(m, wiring.flipped(self.i), read.i)
         wiring.connect(m, dot_product.o, wiring.flipped(self.o))
 
