@@ -276,7 +276,9 @@ def _products(
     if config.weights is not None:
         side = config.of_weights
         packed = _metadata(side, kind, count, generator, captured, illegal=config.check)
-        more["weight_meta"] = packed[torch.arange(count) % len(packed)]
+        # All masks come in the same order on both sides.
+        shuffled = packed[torch.randperm(len(packed), generator=generator)]
+        more["weight_meta"] = shuffled[torch.arange(count) % len(packed)]
     return {
         "values": _operands(config.format, kind, (count, config.n), generator),
         "meta": meta,

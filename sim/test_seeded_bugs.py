@@ -19,6 +19,7 @@ import hw.metadata.index
 import hw.selectors.run_time
 import hw.units.decompressor
 import hw.units.gathering_pe
+import hw.units.pe
 import hw.units.sparsifier
 import hw.weight_select
 from hw.column_sums import ColumnSum
@@ -29,8 +30,9 @@ from hw.metadata.run_time import run_time_index
 from hw.pipeline import Bundle, Step
 from hw.products import SignedProduct
 from hw.ranking import at_least
-from hw.slots import gather, scatter
+from hw.slots import gather, kept_lanes, scatter
 from sim.seeded import Bench, emit_with, expect_failure
+from tests.mutant import mutant
 
 pytestmark = pytest.mark.slow
 
@@ -182,6 +184,53 @@ def test_pe_gives_values_to_other_lanes(bench: Bench, monkeypatch: pytest.Monkey
     config = UnitConfig(n=2, m=4, unit="pe", dtype="int8", weight_select="dense-skip")
     bug = lambda *arguments: scatter(*arguments)[::-1]  # noqa: E731 - one expression
     verilog = emit_with(monkeypatch, config, hw.weight_select, "scatter", bug)
+    expect_failure(bench, config, verilog, "outputs differ")
+
+
+def test_pe_keeps_values_of_dropped_lanes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a multiplier for every lane, the first slot's lane counts as kept in all groups."""
+    config = UnitConfig(n=2, m=4, unit="pe", dtype="bf16", weight_select="dense-skip")
+
+    def bug(select: list[Value], n: int, m: int) -> list[Value]:
+        return [Const(1, 1), *kept_lanes(select, n, m)[1:]]
+
+    verilog = emit_with(monkeypatch, config, hw.weight_select, "kept_lanes", bug)
+    expect_failure(bench, config, verilog, "outputs differ")
+
+
+@pytest.mark.parametrize("n", [2, 4])
+def test_pe_spreads_packed_values_wrongly(
+    n: int, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The side that keeps more lanes is chosen from in reverse order."""
+    config = UnitConfig(n=n, m=4, unit="pe", dtype="int8", weights=(2, 4))
+    bug = lambda *arguments: gather(*arguments)[::-1]  # noqa: E731 - one expression
+    verilog = emit_with(monkeypatch, config, hw.weight_select, "gather", bug)
+    expect_failure(bench, config, verilog, "outputs differ")
+
+
+def test_pe_multiplies_with_a_dropped_weight(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the other side has dropped is a 0 like another: infinity times it is NaN."""
+    config = UnitConfig(n=2, m=4, unit="pe", dtype="fp8_e5m2", weights=(2, 4))
+    bug = mutant(hw.weight_select, "mine & there[width].replicate(len(mine))", "mine")
+    monkeypatch.setattr(hw.units.pe, "factor_steps", bug.factor_steps)
+    verilog = emit(config).verilog
+    monkeypatch.undo()
+    expect_failure(bench, config, verilog, "outputs differ")
+
+
+@pytest.mark.parametrize("metadata", METADATA)
+@pytest.mark.parametrize("ignored", ["values", "weights"])
+def test_pe_ignores_an_illegal_code(
+    ignored: str, metadata: str, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The code of one of two packed sides is not looked at."""
+    config = UnitConfig(n=2, m=4, unit="pe", dtype="int8", metadata=metadata, weights=(2, 4))
+    old = 'bundle[f"{side}.error"][0] for side in sides'
+    bug = mutant(hw.weight_select, old, f"{old} if side != {ignored!r}")
+    monkeypatch.setattr(hw.units.pe, "factor_steps", bug.factor_steps)
+    verilog = emit(config).verilog
+    monkeypatch.undo()
     expect_failure(bench, config, verilog, "outputs differ")
 
 
