@@ -86,9 +86,8 @@ class PeReport(StudyReport):
             "weights; sparse: what is packed, N of M",
             "gather: without the memory; buffer: what waits for weights in it, 4 groups, mapped by "
             "itself",
-            "of dense: area and delay over those of the dense PE of as many lanes; of dense without: "
-            "the area without the buffer; "
-            f"far: delays more than {_FAIR:.0%} apart",
+            "of dense: area and delay over those of the dense PE of as many lanes; without: area "
+            f"without the buffer; far: delays more than {_FAIR:.0%} apart",
             *self._missing,
             *self._marks,
         ]
@@ -120,7 +119,7 @@ class PeReport(StudyReport):
             "of dense": ratio,
             "delay of dense": delay,
             "buffer": buffer,
-            "of dense without": lambda row, _: _share(self._without_buffer(row)),
+            "without": lambda row, _: _share(self._without_buffer(row)),
         }
         units = [row for row in self.rows if isinstance(row.design, UnitConfig)]
         return self._rows_as(style, units, labels, numbers)
