@@ -3,27 +3,43 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from hw.ports import Field
 from sw.codes import bits_of, codes_of_bits
 
-__all__ = ["from_words", "payload_codes", "payload_words", "to_words"]
+__all__ = [
+    "from_words",
+    "packed_rows",
+    "payload_codes",
+    "payload_words",
+    "to_words",
+    "unpacked_rows",
+]
+
+
+def packed_rows(codes: torch.Tensor, field: Field) -> npt.NDArray[np.uint8]:
+    """The bytes of a port (T, bytes), the lowest bits first, of codes (T, count)."""
+    return np.packbits(bits_of(codes, field.width).numpy(), axis=-1, bitorder="little")
+
+
+def unpacked_rows(rows: npt.NDArray[np.uint8], field: Field) -> torch.Tensor:
+    """Codes (T, count) of the bytes of a port: the inverse of `packed_rows`."""
+    bits = np.unpackbits(rows, axis=-1, bitorder="little")[:, : field.count * field.width]
+    return codes_of_bits(torch.from_numpy(bits), field.count)
 
 
 def to_words(codes: torch.Tensor, field: Field) -> list[int]:
     """One integer a transfer from codes (T, count); element j at bits ``[j*width +: width]``."""
-    rows = np.packbits(bits_of(codes, field.width).numpy(), axis=-1, bitorder="little")
-    return [int.from_bytes(row.tobytes(), "little") for row in rows]
+    return [int.from_bytes(row.tobytes(), "little") for row in packed_rows(codes, field)]
 
 
 def from_words(words: Sequence[int], field: Field) -> torch.Tensor:
     """Codes (T, count) of one integer a transfer: the inverse of `to_words`."""
     size = (field.count * field.width + 7) // 8
     data = b"".join(word.to_bytes(size, "little") for word in words)
-    rows = np.frombuffer(data, np.uint8).reshape(len(words), size)
-    bits = np.unpackbits(rows, axis=-1, bitorder="little")[:, : field.count * field.width]
-    return codes_of_bits(torch.from_numpy(bits), field.count)
+    return unpacked_rows(np.frombuffer(data, np.uint8).reshape(len(words), size), field)
 
 
 def payload_words(
