@@ -48,6 +48,7 @@ from sw.linears import (
 )
 from sw.model import LanguageModel
 from sw.model_text import (
+    add_layers,
     add_model_and_text,
     check_folder_of,
     load_model_and_text,
@@ -238,12 +239,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"linears of each layer, of {','.join(PROJECTIONS)}; k and v have the same input as q,"
         " and up has the same as gate, so the default is one of each input",
     )
-    parser.add_argument(
-        "--layers",
-        default=SPREAD,
-        help="numbers from 0 and ranges such as 0,14,29 or 0-4, or all, or spread: the first, the"
-        " middle and the last",
-    )
+    add_layers(parser)
     parser.add_argument(
         "--tokens",
         default="0:512",

@@ -12,11 +12,13 @@ import torch
 from hw.progress import ticking
 from hw.version import VERSION
 from sw.errors import InputError
+from sw.linears import SPREAD
 from sw.model import LanguageModel, default_model_file, load_model
 from sw.text import Text, load_text
 from sw.windows import tokenizer_name
 
 __all__ = [
+    "add_layers",
     "add_model",
     "add_model_and_text",
     "check_folder_of",
@@ -49,6 +51,16 @@ def add_model_and_text(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=argparse.SUPPRESS,
         help="text file in UTF-8 (default: the topics of Python's documentation)",
+    )
+
+
+def add_layers(parser: argparse.ArgumentParser) -> None:
+    """Add the option ``--layers``, for `sw.linears.parse_layers`."""
+    parser.add_argument(
+        "--layers",
+        default=SPREAD,
+        help="numbers from 0 and ranges such as 0,14,29 or 0-4, or all, or spread: the first, the"
+        " middle and the last",
     )
 
 

@@ -41,6 +41,7 @@ from sw.linears import (
 )
 from sw.model import LanguageModel
 from sw.model_text import (
+    add_layers,
     add_model,
     check_folder_of,
     load_given_model,
@@ -168,12 +169,7 @@ def _parser() -> argparse.ArgumentParser:
         default=",".join(DISTINCT),
         help=f"linears of each layer, of {','.join(PROJECTIONS)}",
     )
-    parser.add_argument(
-        "--layers",
-        default=SPREAD,
-        help="numbers from 0 and ranges such as 0,14,29 or 0-4, or all, or spread: the first, the"
-        " middle and the last",
-    )
+    add_layers(parser)
     parser.add_argument("--rows", type=int, default=8, help="rows of each linear")
     parser.add_argument(
         "-o", "--output", type=Path, default=Path("build/weights.safetensors"), metavar="FILE",
