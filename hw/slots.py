@@ -11,7 +11,7 @@ from amaranth.hdl import Cat, Const, Module, Value
 from hw.logic import any_of, named
 from hw.pipeline import Bundle, Step
 
-__all__ = ["SlotSelect", "gather", "gather_by_residue", "kept_lanes", "scatter"]
+__all__ = ["SlotSelect", "gather", "gather_by_residue", "kept_lanes", "meetings", "scatter"]
 
 
 def gather(select: list[Value], elements: list[Value], n: int) -> list[Value]:
@@ -96,6 +96,33 @@ def kept_lanes(select: list[Value], n: int, m: int) -> list[Value]:
         )
         for lane in range(m)
     ]
+
+
+def meetings(
+    m: Module, first: list[Value], second: list[Value], first_n: int, second_n: int
+) -> list[Value]:
+    """Whether slots of two masks stand for one lane: bit ``k * second_n + l`` of slots k and l.
+
+    Parameters
+    ----------
+    m
+        Takes the logic.
+    first, second
+        ``select`` of either mask.
+    first_n, second_n
+        Slots of either.
+    """
+    windows = len(first) // first_n, len(second) // second_n
+    result: list[Value] = []
+    for k in range(first_n):
+        for slot in range(second_n):
+            lanes = range(max(k, slot), min(k + windows[0], slot + windows[1]))
+            both = [
+                first[k * windows[0] + lane - k] & second[slot * windows[1] + lane - slot]
+                for lane in lanes
+            ]
+            result.append(named(m, f"slot{k}_meets{slot}", any_of(both) if both else Const(0, 1)))
+    return result
 
 
 class SlotSelect:

@@ -8,7 +8,7 @@ from hw.config import UnitConfig
 from hw.logic import any_of, named
 from hw.metadata import create_metadata_code
 from hw.pipeline import Bundle, Step, side_by_side
-from hw.slots import gather, gather_by_residue, kept_lanes, scatter
+from hw.slots import gather, gather_by_residue, kept_lanes, meetings, scatter
 
 __all__ = ["factor_steps"]
 
@@ -22,6 +22,20 @@ def choose(m: Module, select: list[Value], weights: list[Value], n: int) -> list
     if len(select) // n < _TWO_LEVELS:
         return gather(select, weights, n)
     return gather_by_residue(m, select, weights, n, _RADIX)
+
+
+def choose_where(meeting: list[Value], elements: list[Value]) -> list[Value]:
+    """For each slot the element whose bit is 1, of as many bits as elements; 0 without one."""
+    size = len(elements)
+    return [
+        any_of(
+            [
+                element & bit.replicate(len(element))
+                for element, bit in zip(elements, meeting[start : start + size], strict=True)
+            ]
+        )
+        for start in range(0, len(meeting), size)
+    ]
 
 
 def factor_steps(config: UnitConfig) -> list[Step]:
@@ -78,31 +92,43 @@ def _factors(
 def packed_factor_steps(config: UnitConfig) -> list[Step]:
     """The same from ``values``, ``meta``, ``weights`` and ``weight_meta``, both sides packed.
 
-    The side that keeps fewer lanes has the multipliers.  The other one is spread over the lanes, a
-    dropped one 0, and each slot chooses among them; where the other one keeps all lanes there is
-    nothing to spread.  Since infinity times 0 is no 0, floating-point numbers take along whether
-    the other side has kept the lane.
+    The side that keeps fewer lanes has the multipliers, and each of its slots chooses what the
+    other one has in its lane:
+
+    - where that keeps all lanes, as among all weights;
+    - with few lanes, among its slots, by whether they stand for the same lane;
+    - with many lanes, among all lanes, over which it is spread, a dropped one 0.
+
+    Since infinity times 0 is no 0, floating-point numbers take along whether the other side has
+    kept the lane.
     """
     values_lead = config.n <= config.of_weights.n
     is_float = config.format.kind == "float"
     sides = {"values": config, "weights": config.of_weights}
     leading, other = sides if values_lead else reversed(sides)
+    is_sparse = sides[other].n < config.m
+    by_slots = is_sparse and config.m - sides[leading].n + 1 < _TWO_LEVELS
 
     def rename(_: Module, bundle: Bundle) -> Bundle:
         return {"values.meta": bundle["meta"], "weights.meta": bundle["weight_meta"]}
 
+    def meet(m: Module, bundle: Bundle) -> Bundle:
+        own, others = bundle[f"{leading}.select"], bundle[f"{other}.select"]
+        return {"meeting": meetings(m, own, others, sides[leading].n, sides[other].n)}
+
     def choose_factors(m: Module, bundle: Bundle) -> Bundle:
         elements, own = bundle[other], bundle[leading]
         width = len(elements[0])
-        if sides[other].n < config.m:
-            if is_float:
-                elements = [Cat(element, Const(1, 1)) for element in elements]
-            spread = scatter(bundle[f"{other}.select"], elements, config.m)
-            elements = [named(m, f"{other}{lane}", value) for lane, value in enumerate(spread)]
-        chosen = [
-            named(m, f"chosen{slot}", value)
-            for slot, value in enumerate(choose(m, bundle[f"{leading}.select"], elements, len(own)))
-        ]
+        if is_sparse and is_float:
+            elements = [Cat(element, Const(1, 1)) for element in elements]
+        if by_slots:
+            found = choose_where(bundle["meeting"], elements)
+        else:
+            if is_sparse:
+                spread = scatter(bundle[f"{other}.select"], elements, config.m)
+                elements = [named(m, f"{other}{lane}", value) for lane, value in enumerate(spread)]
+            found = choose(m, bundle[f"{leading}.select"], elements, len(own))
+        chosen = [named(m, f"chosen{slot}", value) for slot, value in enumerate(found)]
         if len(chosen[0]) > width:
             own = [
                 named(m, f"{leading}_met{slot}", mine & there[width].replicate(len(mine)))
@@ -116,6 +142,9 @@ def packed_factor_steps(config: UnitConfig) -> list[Step]:
         wrong = [bundle[f"{side}.error"][0] for side in sides]
         return {"error": [named(m, "wrong_code", any_of(wrong))]}
 
+    selects = tuple(f"{side}.select" for side in sides)
+    slots = sides[leading].n * sides[other].n
+    meeting = Step(meet, {"meeting": slots}, selects, levels=1 + config.m.bit_length())
     return [
         Step(
             rename,
@@ -129,10 +158,11 @@ def packed_factor_steps(config: UnitConfig) -> list[Step]:
                 for side, one in sides.items()
             }
         ),
+        *([meeting] if by_slots else []),
         _factors(
             config,
             choose_factors,
-            ("values", "weights", *(f"{side}.select" for side in sides)),
+            ("values", "weights", *(["meeting"] if by_slots else selects)),
         ),
         Step(join_errors, {"error": 1}, tuple(f"{side}.error" for side in sides), levels=1),
     ]

@@ -375,6 +375,9 @@ def _weight_selects() -> list[UnitConfig]:
                 (_SMALL, (7, 7), "int4", "int4", "index", 3),
                 (_SMALL, (5, 7), "bf16", "bf16", "index", 2),
                 ((6, 8), (2, 8), "fp8_e5m2", "fp16", "bitmap", 6),
+                # So many lanes that one side is spread over them.
+                ((2, 13), (3, 13), "int8", "int8", "index", 1),
+                ((3, 13), (2, 13), "fp8_e4m3", "fp8_e4m3", "bitmap", 3),
             )
         ),
     ]  # fmt: skip

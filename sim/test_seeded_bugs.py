@@ -198,14 +198,22 @@ def test_pe_keeps_values_of_dropped_lanes(bench: Bench, monkeypatch: pytest.Monk
     expect_failure(bench, config, verilog, "outputs differ")
 
 
-@pytest.mark.parametrize("n", [2, 4])
-def test_pe_spreads_packed_values_wrongly(
-    n: int, bench: Bench, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("n", "weights", "name"),
+    [(4, (2, 4), "gather"), (2, (2, 4), "choose_where"), (2, (3, 13), "scatter")],
+)
+def test_pe_chooses_of_a_packed_side_wrongly(
+    n: int,
+    weights: tuple[int, int],
+    name: str,
+    bench: Bench,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The side that keeps more lanes is chosen from in reverse order."""
-    config = UnitConfig(n=n, m=4, unit="pe", dtype="int8", weights=(2, 4))
-    bug = lambda *arguments: gather(*arguments)[::-1]  # noqa: E731 - one expression
-    verilog = emit_with(monkeypatch, config, hw.weight_select, "gather", bug)
+    """What the slots of one side have found in the other one comes in reverse order."""
+    config = UnitConfig(n=n, m=weights[1], unit="pe", dtype="int8", weights=weights)
+    sound = getattr(hw.weight_select, name)
+    bug = lambda *arguments: sound(*arguments)[::-1]  # noqa: E731 - one expression
+    verilog = emit_with(monkeypatch, config, hw.weight_select, name, bug)
     expect_failure(bench, config, verilog, "outputs differ")
 
 

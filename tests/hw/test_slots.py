@@ -10,7 +10,7 @@ from amaranth.hdl import Module
 
 from hw.logic import named
 from hw.pipeline import Bundle, Step
-from hw.slots import gather, gather_by_residue, kept_lanes
+from hw.slots import gather, gather_by_residue, kept_lanes, meetings
 from tests.hw.steps import StepRunner
 
 PATTERNS = [(1, 2), (2, 4), (3, 7), (1, 9), (7, 9), (6, 12), (16, 32), (5, 5)]
@@ -23,6 +23,16 @@ def masks(n: int, m: int) -> list[tuple[int, ...]]:
     chosen = random.Random(n)
     ends = [tuple(range(n)), tuple(range(m - n, m))]
     return ends + [tuple(sorted(chosen.sample(range(m), n))) for _ in range(500)]
+
+
+def select_of(lanes: np.ndarray, m: int) -> np.ndarray:
+    """One bit of each slot's window is 1; rows of kept lanes."""
+    count, n = lanes.shape
+    window = m - n + 1
+    select = np.zeros((count, n * window), dtype=np.int64)
+    for slot in range(n):
+        select[np.arange(count), slot * window + lanes[:, slot] - slot] = 1
+    return select
 
 
 def outcome(n: int, m: int, radix: int | None) -> None:
@@ -47,9 +57,7 @@ def outcome(n: int, m: int, radix: int | None) -> None:
         {"found": (n, 8), "kept": (m, 1)},
     )
     lanes = np.array(masks(n, m))
-    select = np.zeros((len(lanes), n * window), dtype=np.int64)
-    for slot in range(n):
-        select[np.arange(len(lanes)), slot * window + lanes[:, slot] - slot] = 1
+    select = select_of(lanes, m)
     elements = np.random.default_rng(m).integers(0, 256, (len(lanes), m))
     outputs = runner(select=select, elements=elements)
     assert np.array_equal(outputs["found"], np.take_along_axis(elements, lanes, 1))
@@ -66,3 +74,25 @@ def test_one_level(n, m):
 @pytest.mark.parametrize("radix", [2, 3, 6])
 def test_two_levels(n, m, radix):
     outcome(n, m, radix)
+
+
+@pytest.mark.parametrize(("first", "second", "m"), [(2, 2, 4), (1, 3, 5), (3, 5, 7), (6, 6, 12)])
+def test_meetings(first, second, m):
+    """Slots of two masks meet where both stand for one lane."""
+
+    def compute(module: Module, bundle: Bundle) -> Bundle:
+        return {"meeting": meetings(module, bundle["first"], bundle["second"], first, second)}
+
+    sizes = {"first": first * (m - first + 1), "second": second * (m - second + 1)}
+    runner = StepRunner(
+        [Step(compute, {"meeting": first * second}, tuple(sizes))],
+        {name: (size, 1) for name, size in sizes.items()},
+        {"meeting": (first * second, 1)},
+    )
+    chosen = random.Random(m)
+    pairs = [(chosen.choice(masks(first, m)), chosen.choice(masks(second, m))) for _ in range(300)]
+    ones, others = (np.array(side) for side in zip(*pairs, strict=True))
+    outputs = runner(first=select_of(ones, m), second=select_of(others, m))
+    expected = [[int(a == b) for a in own for b in other] for own, other in pairs]
+    assert outputs["meeting"].tolist() == expected
+    assert 0 < np.mean(expected) < 1
