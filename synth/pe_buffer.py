@@ -15,8 +15,8 @@ __all__ = ["waiting_buffer"]
 def waiting_buffer(config: UnitConfig) -> Design:
     """The groups that wait for their weights in a PE with ``gather``, without the PE.
 
-    Mapped alone and in the PE it takes the same area but for a few gates: nearly all of it are
-    registers and the choice among them.
+    Nearly all of it are registers and the choice among them, which take about the same area alone
+    and in the PE: at 8:16 ``int8`` two groups more cost 4,937 um2 there and 4,875 um2 here.
     """
     buffer = waiting_groups(config)
     top = f"buffer_{buffer.depth}x{buffer.width}"
