@@ -6,7 +6,34 @@ from amaranth.hdl import Cat, Const, Module, Value
 
 from hw.logic import named
 
-__all__ = ["SignedProduct"]
+__all__ = ["SignedProduct", "digits_of"]
+
+#: Bits of a digit: whether its magnitude is 1, whether it is 2, and whether it is negative.
+_DIGIT_WIDTH = 3
+
+
+def digits_of(m: Module, name: str, number: Value) -> Value:
+    """Digits -2 .. 2 of base 4 of a two's complement number, the lowest first.
+
+    Digit k is ``b(2k - 1) + b(2k) - 2 b(2k + 1)``.  It has three bits: whether its magnitude is 1,
+    whether it is 2, and b(2k + 1); -0 occurs.
+
+    Parameters
+    ----------
+    m
+        The module.
+    name
+        What signals are called after.
+    number
+        Of an even number of bits.
+    """
+    digits: list[Value] = []
+    for start in range(0, len(number), 2):
+        below = number[start - 1] if start else Const(0, 1)
+        middle, negative = number[start], number[start + 1]
+        double = (negative & ~middle & ~below) | (~negative & middle & below)
+        digits += [below ^ middle, double, negative]
+    return named(m, f"{name}_digits", Cat(digits))
 
 
 @dataclass(frozen=True)
@@ -47,24 +74,35 @@ class SignedProduct:
         object.__setattr__(self, "places", tuple(places))
         object.__setattr__(self, "constant", constant)
 
+    @property
+    def has_first_digits(self) -> bool:
+        """Whether the digits are those of the first number."""
+        return self.first_width <= self.second_width
+
+    @property
+    def digits_width(self) -> int:
+        """Bits of all digits of a number."""
+        return min(self.first_width, self.second_width) // 2 * _DIGIT_WIDTH
+
     def terms(self, m: Module, name: str, first: Value, second: Value) -> list[Value]:
         """The terms, in the order of `places`, in words."""
-        if self.first_width > self.second_width:
+        if not self.has_first_digits:
             first, second = second, first
+        return self.terms_of_digits(m, name, digits_of(m, name, first), second)
+
+    def terms_of_digits(self, m: Module, name: str, digits: Value, other: Value) -> list[Value]:
+        """The same of the `digits_of` one number, and the other one."""
         terms: list[Value] = []
-        for start in range(0, len(first), 2):
-            prefix = f"{name}_digit{start // 2}"
-            below = first[start - 1] if start else Const(0, 1)
-            terms += self._multiple(m, prefix, below, first[start : start + 2], second)
+        for place in range(len(digits) // _DIGIT_WIDTH):
+            digit = digits.word_select(place, _DIGIT_WIDTH)
+            terms += self._multiple(m, f"{name}_digit{place}", digit, other)
         return terms
 
     @staticmethod
-    def _multiple(m: Module, name: str, below: Value, digit: Value, number: Value) -> list[Value]:
-        """``(below + digit_0 - 2 digit_1) * number``, and whether it is negative."""
+    def _multiple(m: Module, name: str, digit: Value, number: Value) -> list[Value]:
+        """``digit * number``, and whether it is negative."""
         size = len(number) + 1
-        middle, negative = digit[0], digit[1]
-        single = below ^ middle
-        double = (negative & ~middle & ~below) | (~negative & middle & below)
+        single, double, negative = digit
         chosen = named(
             m,
             f"{name}_magnitude",

@@ -11,7 +11,15 @@ from amaranth.hdl import Cat, Const, Module, Value
 from hw.logic import any_of, named
 from hw.pipeline import Bundle, Step
 
-__all__ = ["SlotSelect", "gather", "gather_by_residue", "kept_lanes", "meetings", "scatter"]
+__all__ = [
+    "ResidueGather",
+    "SlotSelect",
+    "gather",
+    "gather_by_residue",
+    "kept_lanes",
+    "meetings",
+    "scatter",
+]
 
 
 def gather(select: list[Value], elements: list[Value], n: int) -> list[Value]:
@@ -31,43 +39,96 @@ def gather(select: list[Value], elements: list[Value], n: int) -> list[Value]:
     ]
 
 
-def gather_by_residue(
-    m: Module, select: list[Value], elements: list[Value], n: int, radix: int
-) -> list[Value]:
+class ResidueGather:
     """The same as `gather`, in two levels.
 
     The element of slot k, o lanes above it, first moves down by o modulo `radix` lanes, then by the
     rest.  After the first move no two of them stand in one place, since o never falls from a slot
     to the next; so the first level is one choice among `radix` for each place, not for each slot.
+    What both levels take is known from ``select`` alone.
+
+    Parameters
+    ----------
+    n, m
+        Slots and lanes.
+    radix
+        Elements among which a place chooses; M - N + 1 or more: there is one level only, `gather`.
+
+    Attributes
+    ----------
+    products
+        Bits that say what is taken, each gating one element.
     """
-    window = len(select) // n
-    width = len(elements[0])
-    # Slots that a place can serve, by the multiple of radix that is left to go.
-    rests = range(0, window, radix)
-    places = []
-    for place in range(n + rests[-1]):
-        chosen = []
-        for residue in range(min(radix, len(elements) - place)):
-            bits = [
-                select[(place - rest) * window + rest + residue]
+
+    def __init__(self, *, n: int, m: int, radix: int) -> None:
+        window = m - n + 1
+        rests = range(0, window, radix)
+
+        def bits(slot: int, rest: int, residue: int) -> list[int]:
+            inside = 0 <= slot < n and rest + residue < window
+            return [slot * window + rest + residue] if inside else []
+
+        # For each place the elements that it may take, each with the bits of `select` that want it.
+        places = [
+            {
+                place + residue: [b for rest in rests for b in bits(place - rest, rest, residue)]
+                for residue in range(min(radix, m - place))
+            }
+            for place in range(n + rests[-1])
+        ]
+        places = [{k: b for k, b in taken.items() if b} for taken in places]
+        # The same for each slot and the places.
+        slots = [
+            {
+                slot + rest: [b for residue in range(radix) for b in bits(slot, rest, residue)]
                 for rest in rests
-                if 0 <= place - rest < n and rest + residue < window
+            }
+            for slot in range(n)
+        ]
+        self._levels = [places] if len(rests) == 1 else [places, slots]
+        self.products = sum(len(taken) for level in self._levels for taken in level)
+
+    @classmethod
+    def smallest(cls, *, n: int, m: int) -> "ResidueGather":
+        """That with the fewest products, of those the one of the fewest levels."""
+        radices = range(m - n + 1, 1, -1) if n < m else range(1, 2)
+        choices = [cls(n=n, m=m, radix=radix) for radix in radices]
+        return min(choices, key=lambda choice: choice.products)
+
+    def takes(self, m: Module, select: list[Value]) -> list[Value]:
+        """The bits that say what is taken, level after level."""
+        return [
+            named(m, f"level{level}_{target}_takes{source}", any_of([select[b] for b in bits]))
+            for level, targets in enumerate(self._levels)
+            for target, taken in enumerate(targets)
+            for source, bits in taken.items()
+        ]
+
+    def gather(self, m: Module, takes: list[Value], elements: list[Value]) -> list[Value]:
+        """For each slot the element of its lane, of what `takes` gave."""
+        width = len(elements[0])
+        bits = iter(takes)
+        for level, targets in enumerate(self._levels):
+            elements = [
+                named(
+                    m,
+                    f"level{level}_{target}",
+                    # Nothing where no slot needs the place.
+                    any_of([elements[source] & next(bits).replicate(width) for source in taken])
+                    if taken
+                    else Const(0, width),
+                )
+                for target, taken in enumerate(targets)
             ]
-            if bits:
-                taken = named(m, f"place{place}_takes{place + residue}", any_of(bits))
-                chosen.append(elements[place + residue] & taken.replicate(width))
-        # A place that no slot needs.
-        chosen = chosen or [Const(0, width)]
-        places.append(named(m, f"place{place}", any_of(chosen)))
-    result = []
-    for slot in range(n):
-        chosen = []
-        for rest in rests:
-            bits = select[slot * window + rest : slot * window + min(rest + radix, window)]
-            taken = named(m, f"slot{slot}_takes{slot + rest}", any_of(bits))
-            chosen.append(places[slot + rest] & taken.replicate(width))
-        result.append(any_of(chosen))
-    return result
+        return elements
+
+
+def gather_by_residue(
+    m: Module, select: list[Value], elements: list[Value], n: int, radix: int
+) -> list[Value]:
+    """The same as `gather`, in two levels: `ResidueGather`."""
+    choice = ResidueGather(n=n, m=len(elements), radix=radix)
+    return choice.gather(m, choice.takes(m, select), elements)
 
 
 def scatter(select: list[Value], values: list[Value], m: int) -> list[Value]:

@@ -1,6 +1,6 @@
 """Dot products: one file for each kind of numbers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from amaranth.lib import wiring
 
@@ -14,16 +14,21 @@ from hw.reduction import Reduction
 
 __all__ = ["DotProduct", "create_dot_product", "dot_product_units"]
 
-_KINDS: dict[str, type[DotProduct]] = {"float": FloatDotProduct, "int": IntegerDotProduct}
+_KINDS: dict[str, Callable[..., DotProduct]] = {"float": FloatDotProduct, "int": IntegerDotProduct}
 
 
-def create_dot_product(config: UnitConfig) -> DotProduct:
-    """The dot product of the configuration's number formats."""
-    return _KINDS[config.format.kind](config)
+def create_dot_product(config: UnitConfig, **options: bool) -> DotProduct:
+    """The dot product of the configuration's number formats; options are those of its kind."""
+    return _KINDS[config.format.kind](config, **options)
 
 
 def dot_product_units(
-    config: UnitConfig, *, inputs: Mapping[str, Field], steps: Sequence[Step], stages: int
+    config: UnitConfig,
+    *,
+    inputs: Mapping[str, Field],
+    steps: Sequence[Step],
+    stages: int,
+    **options: bool,
 ) -> dict[str, wiring.Component]:
     """Units behind each other that make sums of factors.
 
@@ -39,8 +44,10 @@ def dot_product_units(
         From there to ``first``, ``second`` and ``error``.
     stages
         Register stages.
+    options
+        Those of the kind of dot product.
     """
-    dot_product = create_dot_product(config)
+    dot_product = create_dot_product(config, **options)
     behind = dot_product.stages_behind
     units: dict[str, wiring.Component] = {
         "multiply_add": Pipeline(

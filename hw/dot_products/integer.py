@@ -7,6 +7,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data
 
 from hw.column_sums import ColumnSum
+from hw.config import UnitConfig
 from hw.dot_products.common import DotProduct
 from hw.logic import named
 from hw.pipeline import Bundle, Step
@@ -22,7 +23,18 @@ class IntegerDotProduct(DotProduct):
     The next reduction starts from 0 and without error, as does the first after reset.  ``wrap``
     counts modulo 2**acc_width, ``saturate`` limits the sum to its range after each group.  The
     accumulator is the last register stage.
+
+    Parameters
+    ----------
+    config
+        The PE.
+    has_digits
+        Whether ``first`` is not numbers but what `hw.products.digits_of` gives for each of them.
     """
+
+    def __init__(self, config: UnitConfig, *, has_digits: bool = False) -> None:
+        super().__init__(config)
+        self._has_digits = has_digits
 
     @property
     def group_fields(self) -> Mapping[str, Field]:
@@ -80,6 +92,7 @@ class IntegerDotProduct(DotProduct):
     def group_steps(self) -> list[Step]:
         """Multiply; add, until two numbers are left."""
         product, n = self._product, self.config.multiplier_count
+        make = product.terms_of_digits if self._has_digits else product.terms
 
         def multiply(m: Module, bundle: Bundle) -> Bundle:
             pairs = zip(bundle["first"], bundle["second"], strict=True)
@@ -87,7 +100,7 @@ class IntegerDotProduct(DotProduct):
                 "terms": [
                     term
                     for k, (first, second) in enumerate(pairs)
-                    for term in product.terms(m, f"product{k}", first, second)
+                    for term in make(m, f"product{k}", first, second)
                 ]
             }
 

@@ -8,12 +8,14 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import UnitConfig
+from hw.dot_products import dot_product_units
 from hw.flat import instance
 from hw.metadata import create_metadata_code
 from hw.pipeline import Bundle, Pipeline, Step, payload_layout
-from hw.ports import input_payload, output_payload
+from hw.ports import Field, input_payload, output_payload
+from hw.products import SignedProduct, digits_of
+from hw.slots import ResidueGather
 from hw.units.chain import Chain
-from hw.units.pe import pe_unit
 from hw.units.sparsifier import sparsifier_unit
 from hw.units.streams import stream_members
 
@@ -45,41 +47,119 @@ def pe_config(config: UnitConfig) -> UnitConfig:
     )
 
 
+def _digits_width(config: UnitConfig) -> int | None:
+    """Bits of the digits of a value, where products are made from them; None: they are not."""
+    if config.format.kind != "int":
+        return None
+    product = SignedProduct(config.format.width, config.weight_format.width)
+    return product.digits_width if product.has_first_digits else None
+
+
+def _choice(config: UnitConfig) -> ResidueGather | None:
+    """How PEs choose weights, with bits that their row makes; None: they take all of them."""
+    return None if config.is_dense else ResidueGather.smallest(n=config.n, m=config.m)
+
+
+def _pe_inputs(config: UnitConfig) -> dict[str, Field]:
+    """What a PE takes, much of it made ready by its row.
+
+    ``values``, or their digits where products are made from these; ``meta``, the bits that choose
+    its weights and one that is 1 for an illegal group; ``weights`` and ``last``.
+    """
+    fields = dict(input_payload(pe_config(config)))
+    width, choice = _digits_width(config), _choice(config)
+    if width is not None:
+        fields["values"] = Field("slot", fields["values"].count, width, "unsigned")
+    fields["meta"] = Field("bit", 1 + (choice.products if choice else 0), 1, "bit")
+    return fields
+
+
+def _value_step(config: UnitConfig, source: str) -> Step:
+    """From kept activations to what PEs take of them."""
+    width = _digits_width(config)
+
+    def recode(m: Module, bundle: Bundle) -> Bundle:
+        values = bundle[source]
+        if width is not None:
+            values = [digits_of(m, f"value{k}", value) for k, value in enumerate(values)]
+        return {"values": values}
+
+    bits = config.n * (width or config.format.width)
+    return Step(recode, {"values": bits}, (source,), levels=0 if width is None else 2)
+
+
 def row_unit(config: UnitConfig) -> wiring.Component:
     """What stands in front of the PEs of a row: activations in, packed and with their lanes out.
 
     A sparsifier, the decoder of its metadata, and the registers from which values and decoded
-    metadata go to all PEs of the row.  Without sparsity two stages of registers.
+    metadata go to all PEs of the row.  Without sparsity two stages of registers.  Integers go as
+    the digits that their products are made from (`hw.products`), where these are theirs.
     """
     pe = pe_config(config)
-    outputs = {name: field for name, field in input_payload(pe).items() if name != "weights"}
+    outputs = {name: field for name, field in _pe_inputs(config).items() if name != "weights"}
     if config.is_dense:
-        group = {"data": outputs["values"], "last": outputs["last"]}
+        group = {"data": input_payload(pe)["values"], "last": outputs["last"]}
 
-        def choose_all(_: Module, bundle: Bundle) -> Bundle:
-            # Nobody looks at the bits that choose lanes.
-            return {"values": bundle["data"], "meta": [Const(0, 1)] * pe.metadata_width}
+        def choose_all(_: Module, __: Bundle) -> Bundle:
+            return {"meta": [Const(0, 1)]}
 
-        produces = {"values": config.m * config.format.width, "meta": pe.metadata_width}
-        step = Step(choose_all, produces, ("data",), levels=0)
-        registers = Pipeline(inputs=group, outputs=group, steps=(), stages=2)
-        lanes = Pipeline(inputs=group, outputs=outputs, steps=[step], stages=0)
+        step = Step(choose_all, {"meta": 1}, (), levels=0)
+        values = {"values": outputs["values"], "last": outputs["last"]}
+        registers = Pipeline(
+            inputs=group, outputs=values, steps=[_value_step(config, "data")], stages=2
+        )
+        lanes = Pipeline(inputs=values, outputs=outputs, steps=[step], stages=0)
         return Chain({"registers": registers, "lanes": lanes})
     sparsifier = sparsifier_config(config)
 
-    def join(_: Module, bundle: Bundle) -> Bundle:
-        return {"meta": [*bundle["select"], *bundle["error"]]}
+    choice = _choice(config)
+
+    def choose(m: Module, bundle: Bundle) -> Bundle:
+        takes = choice.takes(m, bundle["select"]) if choice else []
+        return {"meta": [*takes, *bundle["error"]]}
 
     decode = Pipeline(
         inputs=output_payload(sparsifier),
         outputs=outputs,
         steps=[
             *create_metadata_code(sparsifier).read_select(check=pe.check),
-            Step(join, {"meta": pe.metadata_width}, ("select", "error"), levels=0),
+            Step(choose, {"meta": outputs["meta"].count}, ("select", "error"), levels=2),
+            _value_step(config, "values"),
         ],
         stages=1,
     )
     return Chain({"sparsifier": sparsifier_unit(sparsifier), "decoder": decode})
+
+
+def _pe(config: UnitConfig) -> wiring.Component:
+    """A PE behind what it shares with its row: its decoder, and the digits of the values."""
+    pe, width, choice = pe_config(config), _digits_width(config), _choice(config)
+    inputs = _pe_inputs(config)
+
+    def factors(m: Module, bundle: Bundle) -> Bundle:
+        *takes, error = bundle["meta"]
+        weights = bundle["weights"]
+        return {
+            "first": bundle["values"],
+            "second": choice.gather(m, takes, weights) if choice else weights,
+            "error": [error if pe.check else Const(0, 1)],
+        }
+
+    produces = {
+        "first": inputs["values"].count * inputs["values"].width,
+        "second": pe.n * pe.weight_format.width,
+        "error": 1,
+    }
+    step = Step(factors, produces, ("values", "meta", "weights"), levels=2 + config.m.bit_length())
+    return Chain(
+        dot_product_units(
+            pe,
+            inputs=inputs,
+            steps=[step],
+            stages=pe.stages,
+            **({} if width is None else {"has_digits": True}),
+        )
+    )
 
 
 def column_unit(config: UnitConfig) -> wiring.Component:
@@ -126,7 +206,7 @@ _PARTS: dict[str, tuple[Callable[[UnitConfig], wiring.Component], Callable[[Unit
     "row": (row_unit, lambda config: config.rows),
     "column": (column_unit, lambda config: config.cols),
     "join": (lambda _: Join(), lambda _: 1),
-    "pe": (lambda config: pe_unit(pe_config(config)), lambda config: config.rows * config.cols),
+    "pe": (_pe, lambda config: config.rows * config.cols),
 }
 
 

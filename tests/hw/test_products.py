@@ -5,7 +5,7 @@ import pytest
 from amaranth.hdl import Module
 
 from hw.pipeline import Bundle, Step
-from hw.products import SignedProduct
+from hw.products import SignedProduct, digits_of
 from tests.hw.steps import StepRunner
 
 
@@ -58,3 +58,32 @@ def test_wide_numbers(widths):
 )
 def test_digits_are_those_of_the_narrower_number(widths, count):
     assert len(SignedProduct(*widths).places) == count
+
+
+@pytest.mark.parametrize("width", [2, 4, 8])
+def test_digits_make_the_number(width):
+    """Each is of magnitude 0, 1 or 2, with its sign, in base 4."""
+
+    def compute(m: Module, bundle: Bundle) -> Bundle:
+        return {"digits": [digits_of(m, "number", bundle["number"][0])]}
+
+    bits = width // 2 * 3
+    assert SignedProduct(width, width).digits_width == bits
+    runner = StepRunner(
+        [Step(compute, {"digits": bits}, ("number",))],
+        {"number": (1, width)},
+        {"digits": (bits, 1)},
+    )
+    numbers = np.arange(-(1 << (width - 1)), 1 << (width - 1))
+    digits = runner(number=(numbers & ((1 << width) - 1)).reshape(-1, 1))["digits"]
+    single, double, negative = np.moveaxis(digits.reshape(len(numbers), -1, 3), -1, 0)
+    assert not (single & double).any()
+    values = (single + 2 * double) * (1 - 2 * negative)
+    assert np.array_equal(values @ 4 ** np.arange(width // 2), numbers)
+
+
+@pytest.mark.parametrize(
+    ("widths", "is_first"), [((4, 4), True), ((4, 8), True), ((8, 4), False), ((8, 8), True)]
+)
+def test_whose_digits(widths, is_first):
+    assert SignedProduct(*widths).has_first_digits == is_first

@@ -10,7 +10,7 @@ from amaranth.hdl import Module
 
 from hw.logic import named
 from hw.pipeline import Bundle, Step
-from hw.slots import gather, gather_by_residue, kept_lanes, meetings
+from hw.slots import ResidueGather, gather, gather_by_residue, kept_lanes, meetings
 from tests.hw.steps import StepRunner
 
 PATTERNS = [(1, 2), (2, 4), (3, 7), (1, 9), (7, 9), (6, 12), (16, 32), (5, 5)]
@@ -96,3 +96,28 @@ def test_meetings(first, second, m):
     expected = [[int(a == b) for a in own for b in other] for own, other in pairs]
     assert outputs["meeting"].tolist() == expected
     assert 0 < np.mean(expected) < 1
+
+
+@pytest.mark.parametrize(("n", "m"), PATTERNS)
+def test_as_many_levels_as_are_smallest(n, m):
+    """A radix as large as the window is one level: its products are those of `gather`."""
+    window = m - n + 1
+    products = [ResidueGather(n=n, m=m, radix=radix).products for radix in range(1, window + 1)]
+    assert products[-1] == n * window
+    assert ResidueGather.smallest(n=n, m=m).products == min(products)
+
+
+@pytest.mark.parametrize(
+    ("n", "m", "products"),
+    [
+        # One level: 2 slots of 3 lanes, 4 of 5.
+        (2, 4, 6),
+        (4, 8, 20),
+        # 14 places of 3 lanes, then 8 slots of 3 places.
+        (8, 16, 42 + 24),
+        # 31 of 3, less one lane that is not there, then 16 of 6.
+        (16, 32, 31 * 3 - 3 + 96),
+    ],
+)
+def test_products(n, m, products):
+    assert ResidueGather.smallest(n=n, m=m).products == products
