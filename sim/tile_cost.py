@@ -44,8 +44,8 @@ class Energies:
         pJ of a multiplication and the addition of its product.
     selection
         What the logic of a sparse tile takes beside, as a share of its multiplications.  A sparse
-        tile has at most 1.232 times the area that N/M of the dense tile have (docs/tile.md), and
-        sparsifiers, multiplexers and registers are in it.
+        tile has 1.22 to 1.31 times the area that N/M of the dense tile have, 1.25 at 8:16
+        (docs/tile.md); sparsifiers, multiplexers and registers are in it.
     buffer
         pJ of a bit into or out of the buffer: 100 pJ for 64 bits of a cache of 1 MB.
     memory
