@@ -113,8 +113,9 @@ def _find_verilator() -> Simulator | None:
         {
             "VERILATOR_ROOT": str(root),
             "PATH": f"{root / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}",
-            # The wheel's makefile does not know how this compiler takes precompiled headers.
-            "MAKEFLAGS": "CFG_CXXFLAGS_PCH_I=-include",
+            # The wheel's makefile does not know how this compiler takes precompiled headers, and
+            # calls a `python` that there need not be.
+            "MAKEFLAGS": f"CFG_CXXFLAGS_PCH_I=-include PYTHON3={sys.executable}",
         },
     )
 
